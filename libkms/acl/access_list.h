@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <set>
+#include <string>
+#include <string_view>
+
+#include "auth/groups.h"
+
+namespace kms {
+
+// Who asks, as far as an ACL sees it. Views must outlive the call.
+struct Caller {
+  std::string_view user;  // short name of the effective user (the doAs user where there is one)
+  std::string_view real_user;  // short name of the user who acts for him; empty without doAs
+};
+
+// Hadoop's AccessControlList: "users groups", split at the first blank, with all its traps
+// (kms-auth.md 6.2). Immutable.
+class AccessList {
+ public:
+  AccessList() = default;  // nobody
+  explicit AccessList(std::string_view text);
+
+  bool everyone() const { return everyone_; }
+  // Groups are asked for only when the users part does not decide.
+  bool admits(const Caller& caller, Groups& groups) const;
+  const std::set<std::string, std::less<>>& users() const { return users_; }
+  const std::set<std::string, std::less<>>& groups() const { return groups_; }
+
+ private:
+  bool everyone_ = false;
+  std::set<std::string, std::less<>> users_;
+  std::set<std::string, std::less<>> groups_;
+};
+
+}  // namespace kms

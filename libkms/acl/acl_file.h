@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "acl/acl_set.h"
+#include "core/log.h"
+#include "core/thread_cached.h"
+
+namespace kms {
+
+// kms-acls.xml with hot reload. current() costs one atomic load; poll() is called about once a
+// second by one thread and swaps in a changed file as a whole. A file that cannot be read or parsed
+// keeps the old rules and is logged (once for each state of the file, again when it changes).
+class AclFile {
+ public:
+  static Result<std::unique_ptr<AclFile>> open(std::string path, Logger& logger);
+
+  // Valid until this thread's next call of current().
+  const AclSet& current();
+  void poll() noexcept;
+
+ private:
+  struct Identity {  // of the file as last looked at
+    std::int64_t mtime_ns = -1, size = -1;
+    std::uint64_t inode = 0, device = 0;
+    bool operator==(const Identity&) const = default;
+  };
+  AclFile(std::string path, Logger& logger) : path_(std::move(path)), logger_(logger) {}
+  static Identity identify(const std::string& path);
+  std::string path_;
+  Logger& logger_;
+  Identity seen_;
+  std::mutex mutex_;
+  std::shared_ptr<const AclSet> latest_;
+  std::atomic<std::uint64_t> version_{0};
+  ThreadCached<AclSet> cached_;
+};
+
+}  // namespace kms

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "acl/access_list.h"
+#include "core/result.h"
+
+namespace kms {
+
+// hadoop.kms.acl.TYPE and hadoop.kms.blacklist.TYPE.
+enum class OpAcl {
+  create,
+  delete_key,
+  rollover,
+  get,
+  get_keys,
+  get_metadata,
+  set_key_material,
+  generate_eek,
+  decrypt_eek,
+};
+inline constexpr std::size_t kOpAclCount = 9;
+std::string_view op_acl_name(OpAcl type);  // "CREATE" …
+
+// Operation in key.acl.NAME.OP, default.key.acl.OP, whitelist.key.acl.OP. all only with key.acl.
+enum class KeyOp { read, management, generate_eek, decrypt_eek, all };
+inline constexpr std::size_t kKeyOpCount = 5;
+std::string_view key_op_name(KeyOp op);  // "READ" …
+
+// What a key-level check found. The Java server writes an audit line for each check that failed:
+// first the operation, then ALL, also where ALL then grants; denied_op says that the first one
+// failed.
+struct KeyDecision {
+  bool allowed = false;
+  bool denied_op = false;   // the check of the operation itself failed (audited)
+  bool denied_all = false;  // the check of ALL failed too (audited)
+};
+
+// One kms-acls.xml, evaluated by kms-auth.md 6.3. Immutable, shared by all threads.
+class AclSet {
+ public:
+  // A missing file is Hadoop's case of no rules: every op ACL admits all, every key ACL nobody. A
+  // file that does not parse is an error with file and line. Skipped rules (unknown operation…) go
+  // to warnings.
+  static Result<std::shared_ptr<const AclSet>> load(const std::string& path,
+                                                    std::vector<std::string>& warnings);
+
+  bool op_allowed(OpAcl type, const Caller& caller, Groups& groups) const;
+  // key-level check for a key with ACL name acl_name. present() of 6.3 is part of it.
+  KeyDecision key_allowed(std::string_view acl_name, KeyOp op, const Caller& caller,
+                          Groups& groups) const;
+  bool key_acl_present(std::string_view acl_name, KeyOp op) const;
+
+ private:
+  using KeyRules = std::array<std::optional<AccessList>, kKeyOpCount>;
+  bool key_access(std::string_view acl_name, KeyOp op, const Caller& caller, Groups& groups) const;
+  std::array<std::optional<AccessList>, kOpAclCount> allow_;
+  std::array<std::optional<AccessList>, kOpAclCount> blacklist_;
+  std::map<std::string, KeyRules, std::less<>> key_rules_;
+  KeyRules default_rules_;
+  KeyRules whitelist_rules_;
+};
+
+}  // namespace kms

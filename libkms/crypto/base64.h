@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "core/bytes.h"
+#include "core/secret.h"
+
+namespace kms {
+
+// URL-safe alphabet without padding: the form of every material and iv in a KMS answer.
+std::string base64url_encode(ByteView bytes);
+// Standard alphabet with padding: the form of the cookie signature.
+std::string base64_encode(ByteView bytes);
+
+// The lenient decoder of Hadoop's server: both alphabets may be mixed, other characters are
+// skipped, decoding ends at the first '=', a single trailing sextet is dropped. It never fails.
+Bytes base64_decode_lenient(std::string_view text);
+Secret base64_decode_secret(std::string_view text);
+
+}  // namespace kms

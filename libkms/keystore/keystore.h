@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/bytes.h"
+#include "core/result.h"
+#include "core/secret.h"
+#include "crypto/eek.h"
+
+namespace kms {
+
+// What is known of a key beside its material. Field meanings are those of Hadoop's
+// KeyProvider.Metadata.
+struct KeyMetadata {
+  std::string cipher;           // "AES/CTR/NoPadding"; empty when the store has none
+  std::int32_t bit_length = 0;  // bits
+  std::optional<std::string> description;
+  std::map<std::string, std::string> attributes;
+  std::int64_t created_ms = 0;  // ms since the epoch, UTC
+  std::int32_t versions = 0;    // versions ever made; the current one is versions - 1
+};
+
+// One version of a key. name is the base name as stored, version_name is name@N.
+struct KeyVersion {
+  std::string name;
+  std::string version_name;
+  Secret material;  // empty when the store never gives it out (HSM)
+};
+
+using MetadataPtr = std::shared_ptr<const KeyMetadata>;
+using VersionPtr = std::shared_ptr<const KeyVersion>;
+
+// What a client asks for when it creates a key. cipher and bit_length are filled with the server's
+// defaults by the caller.
+struct KeyOptions {
+  std::string cipher;
+  std::int32_t bit_length = 0;
+  std::optional<std::string> description;
+  std::map<std::string, std::string> attributes;
+};
+
+// An encrypted DEK: wrapped by key version wrapped_by, under iv (unflipped).
+struct Eek {
+  std::array<std::uint8_t, kEekIvSize> iv{};
+  Bytes material;
+  VersionPtr wrapped_by;
+};
+
+// Text before the last '@' of a version name; nullopt without an '@' (Hadoop: getBaseName).
+std::optional<std::string_view> base_name(std::string_view version_name);
+// NAME@N, the only way a version name is built.
+std::string version_name(std::string_view name, std::int32_t number);
+
+// A place where keys live. One object serves all threads of a process; every call may be made from
+// any thread. A call that changes something returns success only once the change is durable and
+// visible to every process that uses the same store. Errors: ErrorKind::io in Java's words where a
+// Java provider throws IOException, unavailable when a later try may succeed, corrupt for damaged
+// entries. Names and version names are UTF-8. Looking up what does not exist is no error: the
+// pointer is null.
+class KeyStore {
+ public:
+  virtual ~KeyStore() = default;
+
+  // The provider URI as clients see it in messages ("jceks://file@/path/kms.keystore").
+  virtual const std::string& uri() const = 0;
+
+  // Called once in each process after the fork, before any other call. Opens what must not be
+  // inherited.
+  virtual Result<void> attach() = 0;
+  // Called about once a second by a maintenance thread: notices changes made behind our back.
+  virtual void poll() noexcept = 0;
+
+  virtual Result<std::vector<std::string>> names() = 0;
+  virtual Result<MetadataPtr> metadata(std::string_view name) = 0;
+  virtual Result<VersionPtr> version(std::string_view version_name) = 0;
+  virtual Result<VersionPtr> current_version(std::string_view name) = 0;
+  virtual Result<std::vector<VersionPtr>> versions(std::string_view name) = 0;  // oldest first
+
+  // material null: generate it. create refuses an existing name, a name that differs from its
+  // lower-case form, and material whose length is not bit_length. roll appends a version.
+  virtual Result<VersionPtr> create(std::string_view name, const KeyOptions& options,
+                                    const Secret* material) = 0;
+  virtual Result<VersionPtr> roll(std::string_view name, const Secret* material) = 0;
+  virtual Result<void> remove(std::string_view name) = 0;
+  // Drops whatever is cached of the key, so that the next call sees the store.
+  virtual Result<void> invalidate(std::string_view name) = 0;
+
+  // EEK operations. The defaults work on the material of version() and current_version(); a store
+  // whose keys never leave it overrides them.
+  virtual Result<std::vector<Eek>> generate_eeks(std::string_view name, std::size_t count);
+  virtual Result<Secret> decrypt_eek(const VersionPtr& kek, ByteView iv, ByteView eek);
+  // Unwraps under from and wraps under to; the result's iv is the given one.
+  virtual Result<Bytes> reencrypt_eek(const VersionPtr& from, const VersionPtr& to, ByteView iv,
+                                      ByteView eek);
+};
+
+}  // namespace kms
