@@ -10,7 +10,6 @@ AC_DEFUN([KMS_SANITIZERS],[
     [thread],[SANITIZER_FLAGS="-fsanitize=thread -fno-omit-frame-pointer"],
     [no],[],
     [AC_MSG_ERROR([--enable-sanitizers takes yes, no or thread])])
-  AS_IF([test -n "$SANITIZER_FLAGS"],[AC_DEFINE([KMS_SANITIZED],[1],[Built with sanitizers])])
   AC_SUBST([SANITIZER_FLAGS])
 ])
 

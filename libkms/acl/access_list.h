@@ -23,14 +23,21 @@ class AccessList {
   explicit AccessList(std::string_view text);
 
   bool everyone() const { return everyone_; }
-  // Groups are asked for only when the users part does not decide.
+  // Groups are asked for only when the users part does not decide. Groups that cannot be told admit
+  // nobody.
   bool admits(const Caller& caller, Groups& groups) const;
+  // The same matching for a blacklist: groups that cannot be told shut out.
+  bool shuts_out(const Caller& caller, Groups& groups) const;
   const std::set<std::string, std::less<>>& users() const { return users_; }
   const std::set<std::string, std::less<>>& groups() const { return groups_; }
 
  private:
+  bool names_user(const Caller& caller) const;
+  bool lists_group_of(const std::vector<std::string>& groups) const;
+
   bool everyone_ = false;
   std::set<std::string, std::less<>> users_;
+  std::set<std::string, std::less<>> real_users_;  // of the "~name" entries of users_
   std::set<std::string, std::less<>> groups_;
 };
 

@@ -18,7 +18,8 @@ namespace kms {
 // keeps the old rules and is logged (once for each state of the file, again when it changes).
 class AclFile {
  public:
-  static Result<std::unique_ptr<AclFile>> open(std::string path, Logger& logger);
+  static Result<std::unique_ptr<AclFile>> open(std::string path, Logger& logger,
+                                               AclSet::Properties system_properties = {});
 
   // Valid until this thread's next call of current().
   const AclSet& current();
@@ -26,15 +27,24 @@ class AclFile {
 
  private:
   struct Identity {  // of the file as last looked at
-    std::int64_t mtime_ns = -1, size = -1;
+    std::int64_t mtime_ns = -1, ctime_ns = -1, size = -1;
     std::uint64_t inode = 0, device = 0;
+    bool exists() const { return size >= 0; }
     bool operator==(const Identity&) const = default;
   };
-  AclFile(std::string path, Logger& logger) : path_(std::move(path)), logger_(logger) {}
+  AclFile(std::string path, Logger& logger, AclSet::Properties system_properties)
+      : path_(std::move(path)), logger_(logger), system_properties_(std::move(system_properties)) {}
   static Identity identify(const std::string& path);
+  void look(const Identity& now);
+  void log_warnings(const std::vector<std::string>& warnings);
+  void swap_in(std::shared_ptr<const AclSet> rules);
+
   std::string path_;
   Logger& logger_;
+  AclSet::Properties system_properties_;
   Identity seen_;
+  bool settled_ = false;  // a further change must show in the identity
+  std::string last_error_;
   std::mutex mutex_;
   std::shared_ptr<const AclSet> latest_;
   std::atomic<std::uint64_t> version_{0};

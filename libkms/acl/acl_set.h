@@ -11,6 +11,7 @@
 
 #include "acl/access_list.h"
 #include "core/result.h"
+#include "hadoop/configuration.h"
 
 namespace kms {
 
@@ -46,11 +47,18 @@ struct KeyDecision {
 // One kms-acls.xml, evaluated by kms-auth.md 6.3. Immutable, shared by all threads.
 class AclSet {
  public:
-  // A missing file is Hadoop's case of no rules: every op ACL admits all, every key ACL nobody. A
-  // file that does not parse is an error with file and line. Skipped rules (unknown operation…) go
-  // to warnings.
+  using Properties = std::map<std::string, std::string>;
+
+  // A missing file is an error, as it stops the Java KMS; <configuration/> is the way to have no
+  // rules (every op ACL admits all, every key ACL nobody). A file that does not parse is an error
+  // with file and line. Skipped rules (unknown operation…) and rules that say other than they seem
+  // to say go to warnings. ${} in values is expanded from system_properties, the environment and
+  // the file itself.
   static Result<std::shared_ptr<const AclSet>> load(const std::string& path,
-                                                    std::vector<std::string>& warnings);
+                                                    std::vector<std::string>& warnings,
+                                                    const Properties& system_properties = {});
+  static Result<std::shared_ptr<const AclSet>> build(const hadoop::Configuration& rules,
+                                                     std::vector<std::string>& warnings);
 
   bool op_allowed(OpAcl type, const Caller& caller, Groups& groups) const;
   // key-level check for a key with ACL name acl_name. present() of 6.3 is part of it.
@@ -60,6 +68,7 @@ class AclSet {
 
  private:
   using KeyRules = std::array<std::optional<AccessList>, kKeyOpCount>;
+  class Builder;
   bool key_access(std::string_view acl_name, KeyOp op, const Caller& caller, Groups& groups) const;
   std::array<std::optional<AccessList>, kOpAclCount> allow_;
   std::array<std::optional<AccessList>, kOpAclCount> blacklist_;

@@ -35,16 +35,18 @@ class AuditWriter {
  public:
   virtual ~AuditWriter() = default;
   // lines: one or more lines, each ended by '\n'. Error (unavailable) when not everything was
-  // written.
+  // written; the next call then begins with a newline where a line was left torn.
   virtual Result<void> write(std::string_view lines) = 0;
 };
 // Over a file descriptor that the caller owns (opened O_APPEND, by root before the fork). name is
-// used in messages.
+// used in messages. The host ignores SIGPIPE, as httpd does, so that a dead pipe is an error.
 std::unique_ptr<AuditWriter> make_fd_writer(int fd, std::string name);
 
 // "2026-11-24 11:42:21,319 OK[op=…, key=…, user=…] extra\n", local time, as Hadoop's
-// SimpleKMSAuditLogger with its log4j layout. Control characters in values are escaped (\n -> \n),
-// so that a name cannot forge a line; Java does not, see docs/compatibility.md.
+// SimpleKMSAuditLogger with its log4j layout; the five operations that Hadoop counts also show
+// "accessCount=1, interval=0ms" when they succeed. Control characters in values are escaped
+// (\n -> \n), so that a name cannot forge a line, and over-long values are cut in the middle, so
+// that a line fits in one write to a pipe; Java does neither, see docs/compatibility.md.
 void append_java_line(std::string& out, const AuditEvent& event, std::int64_t time_ms);
 
 // Formats, aggregates on request, and fails closed: record() succeeds only when the writer took the

@@ -21,7 +21,8 @@ struct AuthToken {
   bool expired(std::int64_t now_ms) const noexcept;
 };
 
-// u=…&p=…&t=…[&i=…]&e=…; error invalid_argument where a part is empty or holds '&'.
+// u=…&p=…&t=…[&i=…]&e=…; error invalid_argument where a part is empty or holds '&', '"', ';' or a
+// control character.
 Result<std::string> token_text(const AuthToken& token);
 
 // The value of the cookie without quotes: token_text, "&s=", signature by the current secret.
@@ -29,8 +30,9 @@ Result<std::string> sign_token(const AuthToken& token, SignerSecrets& secrets);
 
 // Checks and parses a cookie value (quotes are taken off). The signature is compared in constant
 // time with every valid secret before anything else is looked at. Errors carry the reason phrase of
-// the table in kms-auth.md 1.5 and kind authentication. wanted_type is the server's type; now_ms
-// decides expiry.
+// the table in kms-auth.md 1.5 and kind authentication; of an unsigned value it repeats 64 bytes,
+// every one that is not printable ASCII as '?', so it fits in a status line (not in HTML as it is).
+// wanted_type is the server's type; now_ms decides expiry.
 Result<AuthToken> verify_cookie(std::string_view value, std::string_view wanted_type,
                                 std::int64_t now_ms, SignerSecrets& secrets);
 

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "core/log.h"
 #include "core/result.h"
@@ -23,20 +25,24 @@ class SignerSecrets {
   virtual bool verify(std::string_view text, std::string_view base64) = 0;
 };
 
-// One secret from a file, taken as it is (a trailing newline belongs to it), never rolled.
+// One secret, never rolled.
 std::unique_ptr<SignerSecrets> make_fixed_signer(Secret secret);
-// Reads the file; errors (configuration) when it is unreadable, empty or over 64 KiB.
+// The secret of a file, as Java takes it: a trailing newline belongs to it, bytes that are no UTF-8
+// become U+FFFD. Errors (configuration) when it is unreadable, no regular file, empty or over 64
+// KiB.
 Result<Secret> read_signature_secret(const std::string& path);
 
 // 32 random bytes, replaced every period, current and previous accepted; shared by all children
 // through memory that the parent maps before the fork (MAP_SHARED) and keeps over graceful
-// restarts.
+// restarts. The caller locks it and keeps it out of core dumps (mlock, MADV_DONTDUMP).
 inline constexpr std::size_t kSharedSignerBytes = 4096;
 // Prepares the region in the parent: keeps live secrets of an earlier generation whose layout is
-// the same, else draws new ones. region is zero-filled when new, page-aligned, kSharedSignerBytes
-// long.
+// the same, for which period_ms may be another, else draws new ones. region is zero-filled when
+// new, page-aligned, kSharedSignerBytes long.
 Result<void> init_shared_signer(void* region, std::int64_t period_ms);
-// A view on a prepared region. Whichever process first finds the period over rolls the secret.
+// A view on a prepared region. Whichever process first finds the period over rolls the secret. One
+// that is killed meanwhile leaves it whole and holds up nobody. In the normal case no lock is taken
+// and no system call made.
 std::unique_ptr<SignerSecrets> make_shared_signer(void* region);
 
 }  // namespace kms

@@ -50,6 +50,13 @@ std::size_t decode(std::string_view text, std::uint8_t* out) {
   return n;
 }
 
+void make_url_safe(char* text, std::size_t length) {
+  for (char* c = text; c != text + length; ++c) {
+    if (*c == '+') *c = '-';
+    if (*c == '/') *c = '_';
+  }
+}
+
 std::size_t room_for(std::string_view text) {
   return text.size() / 4 * 3 + 3;
 }
@@ -66,12 +73,17 @@ std::string base64_encode(ByteView bytes) {
 
 std::string base64url_encode(ByteView bytes) {
   std::string out = base64_encode(bytes);
-  while (!out.empty() && out.back() == '=') out.pop_back();
-  for (char& c : out) {
-    if (c == '+') c = '-';
-    if (c == '/') c = '_';
-  }
+  out.resize(base64url_length(bytes.size()));
+  make_url_safe(out.data(), out.size());
   return out;
+}
+
+Secret base64url_encode_secret(ByteView bytes) {
+  Secret padded((bytes.size() + 2) / 3 * 4 + 1);
+  EVP_EncodeBlock(padded.data(), bytes.data(), static_cast<int>(bytes.size()));
+  const std::size_t length = base64url_length(bytes.size());
+  make_url_safe(reinterpret_cast<char*>(padded.data()), length);
+  return Secret(padded.view().first(length));
 }
 
 Bytes base64_decode_lenient(std::string_view text) {

@@ -12,6 +12,11 @@ namespace kms {
 
 // URL-safe alphabet without padding: the form of every material and iv in a KMS answer.
 std::string base64url_encode(ByteView bytes);
+// The same, for bytes that are secret; length is that of the text.
+Secret base64url_encode_secret(ByteView bytes);
+inline std::size_t base64url_length(std::size_t bytes) {
+  return (bytes * 4 + 2) / 3;
+}
 // Standard alphabet with padding: the form of the cookie signature.
 std::string base64_encode(ByteView bytes);
 

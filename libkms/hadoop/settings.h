@@ -3,7 +3,10 @@
 
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
+#include <string_view>
+#include <variant>
 #include <vector>
 
 #include "auth/proxy_users.h"
@@ -20,8 +23,8 @@ struct Override {
 };
 
 struct SettingsInput {
-  std::string
-      conf_dir;  // KMSConfDir: kms-site.xml, core-site.xml, kms-acls.xml; each file may be missing
+  std::string conf_dir;  // KMSConfDir: kms-site.xml, core-site.xml (each may be missing) and
+                         // kms-acls.xml (must be there, see AclSet)
   std::vector<Override> overrides;
   std::map<std::string, std::string> system_properties;  // user.home, user.name of the serving user
 };
@@ -45,7 +48,7 @@ struct Settings {
   std::string cookie_domain, cookie_path;
   bool cookie_persistent = false;
   SignerKind signer = SignerKind::random;
-  std::string signature_secret_file;
+  std::string signature_secret_file;  // absolute; empty unless signer is file
 
   std::int64_t audit_aggregation_window_ms = 10000;
   std::vector<ProxyUserRule> proxy_users;
@@ -64,5 +67,36 @@ struct SettingsErrors {
 // Reads core-site.xml, then kms-site.xml, over the built-in defaults, then the overrides. On
 // mistakes errors is filled and the return value is not to be used.
 Settings load_settings(const SettingsInput& input, SettingsErrors& errors);
+
+enum class PropertyKind { text, boolean, integer };
+
+// What becomes of a property of the Java KMS here.
+enum class Treatment {
+  used,
+  ignored,  // has no effect, and nobody misses it
+  warned,   // has no effect; a value other than the default gives a warning
+  refused,  // a value other than the default is a mistake
+};
+
+struct KnownProperty {
+  std::string_view name;  // "*" stands for a user's short name
+  PropertyKind kind = PropertyKind::text;
+  std::string_view default_value = {};  // of the Java KMS; empty: unset
+  Treatment treatment = Treatment::used;
+  std::string_view note = {};  // of what is not used: why, and what does it here
+  std::int64_t min = 0, max = 0;
+  // Where load_settings puts the value; monostate: it takes more than that.
+  std::variant<std::monostate, std::string Settings::*, bool Settings::*, std::int64_t Settings::*,
+               std::int32_t Settings::*>
+      field = {};
+};
+
+// All properties of kms-site.xml that have a meaning for a Java KMS, and those of core-site.xml
+// that it reads from there. The code, and the checks of the documentation, go by this table.
+std::span<const KnownProperty> known_properties();
+// "hadoop.kms.proxyuser.alice.hosts" finds "hadoop.kms.proxyuser.*.hosts". Null: not known.
+const KnownProperty* find_known_property(std::string_view name);
+// The known name that name is likely meant to be; empty when none is near.
+std::string_view nearest_known_name(std::string_view name);
 
 }  // namespace kms::hadoop

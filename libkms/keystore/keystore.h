@@ -20,6 +20,7 @@ namespace kms {
 // What is known of a key beside its material. Field meanings are those of Hadoop's
 // KeyProvider.Metadata.
 struct KeyMetadata {
+  std::string name;             // as stored, whatever spelling was asked for
   std::string cipher;           // "AES/CTR/NoPadding"; empty when the store has none
   std::int32_t bit_length = 0;  // bits
   std::optional<std::string> description;

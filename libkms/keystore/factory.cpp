@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "keystore/factory.h"
+
+#include "keystore/jceks/jceks_store.h"
+
+namespace kms {
+
+Result<std::unique_ptr<KeyStore>> open_keystore(KeyStoreOptions options, Logger& logger,
+                                                bool check_only) {
+  if (!options.uri.starts_with("jceks:")) {
+    const std::string scheme = options.uri.substr(0, options.uri.find(':'));
+    return Error(ErrorKind::configuration, "key provider '" + options.uri + "': scheme '" + scheme +
+                                               "' is not served; use jceks://file@/PATH");
+  }
+  auto path = jceks::path_of_uri(options.uri);
+  if (!path.ok()) return std::move(path).error();
+  jceks::JceksOptions jceks;
+  jceks.uri = options.uri;
+  jceks.path = std::move(*path);
+  jceks.iterations = options.jceks_iterations;
+  jceks.lock_timeout_ms = options.lock_timeout_ms;
+  jceks.owner_uid = options.owner_uid;
+  jceks.owner_gid = options.owner_gid;
+  return jceks::open_store(std::move(jceks), std::move(options.password), logger, check_only);
+}
+
+std::string keystore_file(const std::string& uri) {
+  if (!uri.starts_with("jceks:")) return {};
+  auto path = jceks::path_of_uri(uri);
+  return path.ok() ? std::move(*path) : std::string();
+}
+
+}  // namespace kms

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <sys/types.h>
+
+#include <memory>
+#include <string>
+
+#include "core/log.h"
+#include "core/result.h"
+#include "core/secret.h"
+#include "keystore/keystore.h"
+
+namespace kms {
+
+struct KeyStoreOptions {
+  std::string uri;                // hadoop.kms.key.provider.uri, expanded
+  Secret password;                // of a JCEKS file
+  int jceks_iterations = 200000;  // PBE iterations of entries written from now on
+  int lock_timeout_ms = 30000;
+  uid_t owner_uid = static_cast<uid_t>(-1);  // who serves, when a root parent makes files
+  gid_t owner_gid = static_cast<gid_t>(-1);
+};
+
+// Opens the keystore that the URI's scheme names: jceks. Other schemes are an error (configuration)
+// that says what there is. check_only changes nothing on disk.
+Result<std::unique_ptr<KeyStore>> open_keystore(KeyStoreOptions options, Logger& logger,
+                                                bool check_only);
+// File that holds the keys, for messages and access checks; empty for stores that are no file.
+std::string keystore_file(const std::string& uri);
+
+}  // namespace kms

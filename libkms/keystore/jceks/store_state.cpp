@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which snapshot is the current one, and how changes by others are noticed.
+#include <unistd.h>
+
+#include <climits>
+#include <cstdlib>
+#include <exception>
+
+#include "keystore/jceks/store.h"
+
+namespace kms::jceks {
+
+std::string about(const std::string& path, std::string_view text) {
+  return path + ": " + std::string(text);
+}
+
+std::string real_path(const std::string& path) {
+  char resolved[PATH_MAX];
+  return ::realpath(path.c_str(), resolved) != nullptr ? resolved : path;
+}
+
+JceksStore::JceksStore(JceksOptions options, Secret password, Logger& logger, SnapshotPtr first,
+                       bool check_only)
+    : options_(std::move(options)),
+      password_(std::move(password)),
+      logger_(logger),
+      check_only_(check_only),
+      current_(std::move(first)),
+      seen_generation_(own_generation_) {}
+
+void JceksStore::log(LogLevel level, std::string_view id, std::string_view text) noexcept {
+  logger_.log(level, id, text);
+}
+
+// The hot path: two loads and a comparison.
+const Snapshot& JceksStore::snapshot() {
+  const std::uint64_t now = generation().load(std::memory_order_acquire);
+  if (const Snapshot* mine = cached_.get(now)) return *mine;
+  const std::lock_guard hold(state_mutex_);
+  refresh_locked();
+  return *cached_.put(seen_generation_, current_);
+}
+
+// The generation is read before the file: a writer in between is seen the next time.
+void JceksStore::refresh_locked() {
+  const std::uint64_t now = generation().load(std::memory_order_acquire);
+  if (now == seen_generation_) return;
+  sync_with_file();
+  seen_generation_ = now;
+}
+
+// Loads the file if it is another one than current_ was read from. Whatever goes wrong, the last
+// good snapshot stays; poll() tries again.
+void JceksStore::sync_with_file() {
+  auto id = stat_file(options_.path);
+  if (!id.ok()) return complain({}, id.error());
+  if (*id == current_->file) {
+    vanished_ = damaged_ = false;
+    return;
+  }
+  auto file = id->exists ? load_file(options_.path) : Result<LoadedFile>(LoadedFile{});
+  if (!file.ok()) return complain(*id, file.error());
+  if (!file->id.exists) {
+    if (!vanished_)
+      log(LogLevel::error, "KMS0108",
+          about(
+              options_.path,
+              "the keystore file has vanished; keys are served from memory, changes are refused"));
+    vanished_ = true;
+    return;
+  }
+  auto fresh = parse_snapshot(*file, password_, current_.get());
+  if (!fresh.ok()) return complain(file->id, fresh.error());
+  adopt(std::move(*fresh));
+}
+
+void JceksStore::adopt(SnapshotPtr fresh) {
+  if (vanished_ || damaged_)
+    log(LogLevel::notice, "KMS0109", about(options_.path, "the keystore file is usable again"));
+  log(LogLevel::debug, "KMS0106",
+      about(options_.path, "read anew: " + std::to_string(fresh->entries.size()) + " entries"));
+  vanished_ = damaged_ = false;
+  current_ = std::move(fresh);
+}
+
+void JceksStore::complain(const FileId& file, const Error& error) {
+  if (!damaged_ || file != complained_about_)
+    log(LogLevel::error, "KMS0107",
+        about(options_.path,
+              "the changed keystore file cannot be read; its last good state is "
+              "served, changes are refused: " +
+                  error.message));
+  damaged_ = true;
+  complained_about_ = file;
+}
+
+Result<void> JceksStore::attach() {
+  if (check_only_) return {};
+  const std::lock_guard writers(write_mutex_);
+  auto opened = open_lock_file();
+  if (!opened.ok()) {
+    // On a read-only directory nobody can write through us, and others' changes are seen by poll().
+    const std::string directory = directory_of(real_path(options_.path));
+    if (opened.error().kind != ErrorKind::io || ::access(directory.c_str(), W_OK) == 0)
+      return opened;
+    log(LogLevel::warn, "KMS0105",
+        about(options_.path,
+              "no lock file can be used in this directory, keys are served "
+              "read-only: " +
+                  opened.error().message));
+  }
+  const std::lock_guard hold(state_mutex_);
+  const std::uint64_t now = generation().load(std::memory_order_acquire);
+  sync_with_file();
+  seen_generation_ = now;
+  return {};
+}
+
+// write_mutex_ is held.
+Result<void> JceksStore::open_lock_file() {
+  auto fresh = LockFile::open(hidden_beside(real_path(options_.path), ".lock"),
+                              {options_.owner_uid, options_.owner_gid}, options_.lock_timeout_ms);
+  if (!fresh.ok()) return std::move(fresh).error();
+  if (lock_ != nullptr) retired_.push_back(std::move(lock_));
+  lock_ = std::move(*fresh);
+  generation_.store(&lock_->generation(), std::memory_order_release);
+  return {};
+}
+
+// Another file than ours, or a shortened one, at the lock file's place.
+void JceksStore::check_lock_file() {
+  const std::unique_lock writers(write_mutex_, std::try_to_lock);
+  // A writer at work checks for itself.
+  if (!writers.owns_lock() || lock_ == nullptr || lock_->is_current()) return;
+  const std::string path = lock_->path();
+  if (auto opened = open_lock_file(); opened.ok()) {
+    log(LogLevel::warn, "KMS0112",
+        about(path, "the lock file was removed, replaced or cut while in use; it was opened anew"));
+  } else {
+    log(LogLevel::error, "KMS0113", about(path, opened.error().message));
+  }
+}
+
+// Notices a file that was replaced without a bump: by keytool, or by a writer that died before it.
+// The bump that follows tells the other threads and processes.
+void JceksStore::look_at_file_locked() {
+  refresh_locked();
+  const SnapshotPtr before = current_;
+  sync_with_file();
+  if (current_ == before) return;
+  // Somebody else's bump in between may stand for a newer file than the one just read; then
+  // seen_generation_ stays behind, and the next reader looks again.
+  if (generation().fetch_add(1, std::memory_order_acq_rel) == seen_generation_) ++seen_generation_;
+}
+
+void JceksStore::poll() noexcept {
+  if (check_only_) return;
+  try {
+    check_lock_file();
+    const std::lock_guard hold(state_mutex_);
+    look_at_file_locked();
+  } catch (const std::exception& e) {
+    log(LogLevel::error, "KMS0115", e.what());
+  }
+}
+
+Result<void> JceksStore::invalidate(std::string_view) {
+  if (check_only_) return {};
+  const std::lock_guard hold(state_mutex_);
+  look_at_file_locked();
+  return {};
+}
+
+}  // namespace kms::jceks

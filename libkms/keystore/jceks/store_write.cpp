@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+// create, remove, and the one way in which a change reaches the file.
+#include <chrono>
+#include <thread>
+
+#include "core/clock.h"
+#include "keystore/jceks/alias.h"
+#include "keystore/jceks/key_codec.h"
+#include "keystore/jceks/keygen.h"
+#include "keystore/jceks/modified_utf8.h"
+#include "keystore/jceks/store.h"
+
+namespace kms::jceks {
+namespace {
+
+Error invalid(std::string text) {
+  return Error(ErrorKind::invalid_argument, std::move(text));
+}
+
+Result<void> check_texts(const KeyOptions& options) {
+  bool good = is_utf8(options.cipher) && is_utf8(options.description.value_or(""));
+  for (const auto& [name, value] : options.attributes)
+    good = good && is_utf8(name) && is_utf8(value);
+  return good ? Result<void>() : invalid("The key's options are not UTF-8");
+}
+
+StoredMetadata first_metadata(const KeyOptions& options) {
+  StoredMetadata out;
+  out.cipher = options.cipher;
+  out.bit_length = options.bit_length;
+  out.created_ms = now_ms();
+  out.description = options.description;
+  out.attributes.assign(options.attributes.begin(), options.attributes.end());
+  out.versions = 1;
+  return out;
+}
+
+}  // namespace
+
+// Both locks of a writer, with one deadline.
+class JceksStore::Turn {
+ public:
+  explicit Turn(JceksStore& store)
+      : store_(store), deadline_(steady_ms() + store.options_.lock_timeout_ms) {}
+  ~Turn() {
+    if (locked_) store_.lock_->unlock();
+    if (mine_) store_.write_mutex_.unlock();
+  }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+
+  Result<void> take() {
+    while (!(mine_ = store_.write_mutex_.try_lock())) {
+      if (left() == 0)
+        return Error(ErrorKind::unavailable,
+                     "The keystore is being written by other requests: " + store_.options_.path);
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    // The lock counts only while the path still names the locked file.
+    for (int i = 0; i < 3; ++i) {
+      if (store_.lock_ == nullptr || !store_.lock_->is_current()) KMS_TRY(store_.open_lock_file());
+      KMS_TRY(store_.lock_->lock(left()));
+      if ((locked_ = store_.lock_->is_current())) return {};
+      store_.lock_->unlock();
+    }
+    return Error(ErrorKind::unavailable,
+                 "The lock file of the keystore is being replaced: " + store_.lock_->path());
+  }
+
+ private:
+  int left() const {
+    const std::int64_t ms = deadline_ - steady_ms();
+    return ms > 0 ? static_cast<int>(ms) : 0;
+  }
+  JceksStore& store_;
+  const std::int64_t deadline_;
+  bool mine_ = false;
+  bool locked_ = false;
+};
+
+Result<void> JceksStore::commit(const Decide& decide) {
+  if (check_only_) return Error(ErrorKind::unsupported, "The keystore was opened for a check only");
+  Turn turn(*this);
+  KMS_TRY(turn.take());
+  auto base = writable_base();
+  if (!base.ok()) return std::move(base).error();
+  auto change = decide(**base);
+  if (!change.ok()) return std::move(change).error();
+  return write(**base, *change);
+}
+
+// The state of the file right now, to which a change may be made.
+Result<SnapshotPtr> JceksStore::writable_base() {
+  const std::lock_guard hold(state_mutex_);
+  look_at_file_locked();
+  if (vanished_)
+    return Error(ErrorKind::unavailable,
+                 "The keystore " + options_.path +
+                     " has vanished; changes are refused until it is back or the server restarts");
+  if (damaged_)
+    return Error(ErrorKind::unavailable,
+                 "The keystore " + options_.path +
+                     " was changed and cannot be read; changes are refused until it is mended");
+  return current_;
+}
+
+Result<void> JceksStore::write(const Snapshot& base, const Change& change) {
+  Snapshot::Map entries = base.entries;
+  for (const std::string& alias : change.erase) entries.erase(alias);
+  for (const EntryPtr& entry : change.put) entries.insert_or_assign(entry->raw().alias, entry);
+  auto bytes = encode_snapshot(entries, password_);
+  if (!bytes.ok()) return std::move(bytes).error();
+  // A last look, for those who do not know our lock and for a lock file that was taken away.
+  auto unchanged = [&]() -> Result<void> {
+    auto id = stat_file(options_.path);
+    if (!id.ok()) return std::move(id).error();
+    if (*id == base.file && lock_->is_current()) return {};
+    return Error(ErrorKind::unavailable, "The keystore " + options_.path +
+                                             " was changed by somebody else in the same moment");
+  };
+  auto replaced = replace_file(real_path(options_.path), *bytes,
+                               {options_.owner_uid, options_.owner_gid}, unchanged);
+  if (!replaced.ok()) {
+    log(LogLevel::error, "KMS0110",
+        about(options_.path, "a change could not be written, the keystore is as it was: " +
+                                 replaced.error().message));
+    return std::move(replaced).error();
+  }
+  publish(std::move(entries), replaced->id);
+  if (!replaced->not_durable.has_value()) return {};
+  log(LogLevel::error, "KMS0111",
+      about(options_.path, "a change is in place, but a power cut could undo it: " +
+                               replaced->not_durable->message));
+  return *replaced->not_durable;
+}
+
+// Only now do readers, here and in other processes, learn of the change.
+void JceksStore::publish(Snapshot::Map entries, const FileId& file) {
+  auto fresh = std::make_shared<Snapshot>();
+  fresh->entries = std::move(entries);
+  fresh->file = file;
+  const std::lock_guard hold(state_mutex_);
+  current_ = std::move(fresh);
+  seen_generation_ = generation().fetch_add(1, std::memory_order_acq_rel) + 1;
+}
+
+Result<Bytes> JceksStore::seal_metadata(const StoredMetadata& stored) {
+  return seal_key(encode_metadata(stored).view(), password_.view(), options_.iterations);
+}
+
+Result<Bytes> JceksStore::seal_version(const StoredMetadata& of, const Secret& material) {
+  return seal_key(encode_secret_key(of.cipher.value_or(""), material.view()).view(),
+                  password_.view(), options_.iterations);
+}
+
+EntryPtr JceksStore::metadata_entry(const std::string& alias, Bytes body, StoredMetadata stored) {
+  RawEntry raw{EntryTag::secret_key, alias, now_ms(), std::move(body)};
+  return std::make_shared<const Entry>(std::move(raw), opened_metadata(alias, std::move(stored)));
+}
+
+EntryPtr JceksStore::version_entry(const std::string& alias, Bytes body, const Secret& material) {
+  RawEntry raw{EntryTag::secret_key, alias, now_ms(), std::move(body)};
+  return std::make_shared<const Entry>(std::move(raw), opened_version(alias, material.clone()));
+}
+
+Result<VersionPtr> JceksStore::create(std::string_view name, const KeyOptions& options,
+                                      const Secret* material) {
+  Secret generated;
+  if (material == nullptr) {
+    auto made = generate_material(options.cipher, options.bit_length);
+    if (!made.ok()) return std::move(made).error();
+    generated = std::move(*made);
+    material = &generated;
+  }
+  KMS_TRY(check_new_name(name));
+  KMS_TRY(check_texts(options));
+  const std::string alias(name), first = version_name(name, 0);
+  auto check_free = [&](const Snapshot& s) -> Result<void> {
+    for (const std::string& each : {alias, first})
+      if (s.find(each) != nullptr)
+        return Error(ErrorKind::io, "Key " + each + " already exists in " + uri());
+    return {};
+  };
+  KMS_TRY(check_free(snapshot()));
+  KMS_TRY(check_length(options.bit_length, *material));
+  // Sealed before the locks are taken: this is what takes time.
+  StoredMetadata stored = first_metadata(options);
+  auto sealed_version = seal_version(stored, *material);
+  if (!sealed_version.ok()) return std::move(sealed_version).error();
+  auto sealed_metadata = seal_metadata(stored);
+  if (!sealed_metadata.ok()) return std::move(sealed_metadata).error();
+  const EntryPtr version = version_entry(first, std::move(*sealed_version), *material);
+  const EntryPtr metadata = metadata_entry(alias, std::move(*sealed_metadata), std::move(stored));
+  KMS_TRY(commit([&](const Snapshot& s) -> Result<Change> {
+    KMS_TRY(check_free(s));
+    return Change{{version, metadata}, {}};
+  }));
+  return version->peek()->version;
+}
+
+Result<void> JceksStore::remove(std::string_view name) {
+  auto remove_from = [&](const Snapshot& s) -> Result<Change> {
+    auto key = hadoop_key(s, name);
+    if (!key.ok()) return std::move(key).error();
+    if (*key == nullptr)
+      return Error(ErrorKind::io, "Key " + std::string(name) + " does not exist in " + uri());
+    const std::string& alias = (*key)->raw().alias;
+    Change change{{}, {alias}};
+    for (const Entry* each : version_entries(s, alias, (*key)->peek()->stored.versions))
+      change.erase.push_back(each->raw().alias);
+    return change;
+  };
+  // Tried on the present state first: opens the entry, and refuses, without the locks.
+  if (auto change = remove_from(snapshot()); !change.ok()) return std::move(change).error();
+  return commit(remove_from);
+}
+
+}  // namespace kms::jceks

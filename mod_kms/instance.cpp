@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "instance.h"
+
+#include <fstream>
+#include <iterator>
+
+#include "access_check.h"
+#include "core/clock.h"
+#include "keystore/factory.h"
+
+namespace kms {
+namespace {
+
+// The content of a password file, without the characters up to U+0020 around it (jceks.md d.6).
+Result<Secret> read_password(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in)
+    return Error(ErrorKind::configuration, "keystore password file " + path + " cannot be read");
+  Secret buffer(64 * 1024 + 1);
+  in.read(reinterpret_cast<char*>(buffer.data()), static_cast<std::streamsize>(buffer.size()));
+  const auto length = static_cast<std::size_t>(in.gcount());
+  if (length == buffer.size())
+    return Error(ErrorKind::configuration, "keystore password file " + path + " is over 64 KiB");
+  ByteView text = buffer.view().first(length);
+  while (!text.empty() && text.front() <= 0x20) text = text.subspan(1);
+  while (!text.empty() && text.back() <= 0x20) text = text.first(text.size() - 1);
+  return Secret(text);
+}
+
+Result<Secret> keystore_password(const InstanceOptions& options, const hadoop::Settings& settings) {
+  if (options.password != nullptr) return options.password->clone();
+  if (!options.password_file.empty()) return read_password(options.password_file);
+  if (options.environment_password != nullptr) return options.environment_password->clone();
+  if (!settings.keystore_password_file.empty())
+    return read_password(settings.keystore_password_file);
+  return Secret(std::string_view("none"));
+}
+
+}  // namespace
+
+std::unique_ptr<Instance> Instance::open(const InstanceOptions& options, Logger& logger,
+                                         std::vector<std::string>& problems) {
+  std::unique_ptr<Instance> instance(new Instance(logger));
+  hadoop::SettingsErrors errors;
+  instance->settings_ = hadoop::load_settings(options.settings, errors);
+  for (const std::string& warning : instance->settings_.warnings)
+    logger.log(LogLevel::warn, "KMS0010", warning);
+  problems.insert(problems.end(), errors.lines.begin(), errors.lines.end());
+  if (!errors.lines.empty()) return nullptr;
+
+  // Each part reports on its own, so that one run of configtest shows every mistake.
+  const bool policy = instance->open_policy(problems);
+  const bool signer = instance->open_signer(options, problems);
+  const bool keys = instance->open_keys(options, problems);
+  if (!policy || !signer || !keys) return nullptr;
+  if (!options.check_only) {
+    instance->audit_ = std::make_unique<AuditLog>(
+        make_fd_writer(options.audit_fd, options.audit_path),
+        options.audit_aggregate ? instance->settings_.audit_aggregation_window_ms : 0);
+  }
+  return instance;
+}
+
+bool Instance::open_policy(std::vector<std::string>& problems) {
+  bool good = true;
+  auto fail = [&](const Error& error) {
+    problems.push_back(error.message);
+    good = false;
+  };
+  Groups::Options group_options;
+  group_options.static_mapping = settings_.group_static_mapping;
+  group_options.cache_s = settings_.group_cache_s;
+  group_options.negative_cache_s = settings_.group_negative_cache_s;
+  if (auto groups = Groups::create(std::move(group_options), logger_); groups.ok()) {
+    groups_ = std::move(*groups);
+  } else {
+    fail(groups.error());
+  }
+  std::vector<std::string> warnings;
+  if (auto proxies = ProxyUsers::build(settings_.proxy_users, warnings); proxies.ok()) {
+    proxy_users_.emplace(std::move(*proxies));
+  } else {
+    fail(proxies.error());
+  }
+  for (const std::string& warning : warnings) logger_.log(LogLevel::warn, "KMS0011", warning);
+  if (auto acls = AclFile::open(settings_.acl_file, logger_); acls.ok()) {
+    acls_ = std::move(*acls);
+  } else {
+    fail(acls.error());
+  }
+  return good;
+}
+
+bool Instance::open_signer(const InstanceOptions& options, std::vector<std::string>& problems) {
+  if (settings_.signer == hadoop::SignerKind::file) {
+    auto secret = read_signature_secret(settings_.signature_secret_file);
+    if (!secret.ok()) {
+      problems.push_back(secret.error().message);
+      return false;
+    }
+    signer_ = make_fixed_signer(std::move(*secret));
+    return true;
+  }
+  if (options.check_only) return true;
+  if (auto ready = init_shared_signer(options.signer_region, settings_.token_validity_s * 1000);
+      !ready.ok()) {
+    problems.push_back(ready.error().message);
+    return false;
+  }
+  signer_ = make_shared_signer(options.signer_region);
+  return true;
+}
+
+bool Instance::open_keys(const InstanceOptions& options, std::vector<std::string>& problems) {
+  auto password = keystore_password(options, settings_);
+  if (!password.ok()) {
+    problems.push_back(password.error().message);
+    return false;
+  }
+  KeyStoreOptions store;
+  store.uri = settings_.key_provider_uri;
+  store.password = std::move(*password);
+  store.jceks_iterations = options.jceks_iterations;
+  store.lock_timeout_ms = options.lock_timeout_ms;
+  store.owner_uid = options.uid;
+  store.owner_gid = options.gid;
+  auto opened = open_keystore(std::move(store), logger_, options.check_only);
+  if (!opened.ok()) {
+    problems.push_back(opened.error().message);
+    return false;
+  }
+  keys_ = std::move(*opened);
+  const std::string file = keystore_file(settings_.key_provider_uri);
+  if (options.uid == static_cast<uid_t>(-1) || file.empty()) return true;
+  const std::string why = access_problem(file, options.user_name, options.uid, options.gid);
+  if (!why.empty()) problems.push_back(why);
+  return why.empty();
+}
+
+Result<void> Instance::attach() {
+  return keys_->attach();
+}
+
+void Instance::poll() noexcept {
+  acls_->poll();
+  keys_->poll();
+  if (auto swept = audit_->sweep(steady_ms()); !swept.ok())
+    logger_.log(LogLevel::error, "KMS0510", swept.error().message);
+}
+
+void Instance::finish() noexcept {
+  if (auto flushed = audit_->flush(); !flushed.ok())
+    logger_.log(LogLevel::error, "KMS0511", flushed.error().message);
+}
+
+rest::Service Instance::service() {
+  return {*keys_,
+          *acls_,
+          *groups_,
+          *audit_,
+          settings_.key_authorization,
+          settings_.default_cipher,
+          settings_.default_bit_length};
+}
+
+}  // namespace kms

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <sys/types.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "acl/acl_file.h"
+#include "audit/audit.h"
+#include "auth/cookie.h"
+#include "auth/groups.h"
+#include "auth/proxy_users.h"
+#include "auth/signer.h"
+#include "core/log.h"
+#include "hadoop/settings.h"
+#include "keystore/keystore.h"
+#include "rest/exchange.h"
+
+// One KMS as configured in one server: everything a request works with. No httpd header here.
+namespace kms {
+
+struct InstanceOptions {
+  hadoop::SettingsInput settings;
+  const Secret* password = nullptr;  // KMSKeystorePassword; wins over all
+  std::string password_file;         // KMSKeystorePasswordFile; then
+  const Secret* environment_password =
+      nullptr;  // HADOOP_KEYSTORE_PASSWORD; then the property, then "none"
+  int jceks_iterations = 200000;
+  int lock_timeout_ms = 30000;
+  uid_t uid = static_cast<uid_t>(-1);  // the user of the children, -1 when the parent is not root
+  gid_t gid = static_cast<gid_t>(-1);
+  std::string user_name;
+  bool check_only = false;        // configtest: look, change nothing
+  void* signer_region = nullptr;  // shared memory for a random signer; not with check_only
+  int audit_fd = -1;              // owned by the caller; not with check_only
+  std::string audit_path;
+  bool audit_aggregate = false;
+};
+
+class Instance {
+ public:
+  // Every problem found goes to problems, one line each; then the result is null.
+  static std::unique_ptr<Instance> open(const InstanceOptions& options, Logger& logger,
+                                        std::vector<std::string>& problems);
+
+  // In each child, after the fork.
+  Result<void> attach();
+  // About once a second, from the maintenance thread.
+  void poll() noexcept;
+  // At the end of a child.
+  void finish() noexcept;
+
+  rest::Service service();
+  const hadoop::Settings& settings() const { return settings_; }
+  AuditLog& audit() { return *audit_; }
+  SignerSecrets& signer() { return *signer_; }
+  Groups& groups() { return *groups_; }
+  const ProxyUsers& proxy_users() const { return *proxy_users_; }
+
+ private:
+  explicit Instance(Logger& logger) : logger_(logger) {}
+  bool open_policy(std::vector<std::string>& problems);
+  bool open_signer(const InstanceOptions& options, std::vector<std::string>& problems);
+  bool open_keys(const InstanceOptions& options, std::vector<std::string>& problems);
+
+  Logger& logger_;
+  hadoop::Settings settings_;
+  std::unique_ptr<KeyStore> keys_;
+  std::unique_ptr<AclFile> acls_;
+  std::unique_ptr<Groups> groups_;
+  std::optional<ProxyUsers> proxy_users_;
+  std::unique_ptr<SignerSecrets> signer_;
+  std::unique_ptr<AuditLog> audit_;
+};
+
+}  // namespace kms

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "lifecycle.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+#include <unixd.h>
+
+#include <set>
+
+#include "guard.h"
+#include "kms_config.h"
+#include "maintenance.h"
+#include "process_memory.h"
+
+namespace kms {
+namespace {
+
+constexpr std::size_t kSecureHeapBytes = std::size_t{4} << 20;
+
+// Who will serve: the configured user where the parent is root, else the parent's own.
+struct ServingUser {
+  uid_t uid = static_cast<uid_t>(-1), gid = static_cast<gid_t>(-1);
+  std::string name, home;
+};
+
+ServingUser serving_user() {
+  ServingUser user;
+  const bool root = geteuid() == 0;
+  const uid_t uid = root ? ap_unixd_config.user_id : geteuid();
+  if (root) {
+    user.uid = ap_unixd_config.user_id;
+    user.gid = ap_unixd_config.group_id;
+  }
+  if (const passwd* entry = getpwuid(uid); entry != nullptr) {
+    user.name = entry->pw_name;
+    user.home = entry->pw_dir;
+  } else {
+    user.name = std::to_string(uid);
+    user.home = "/";
+  }
+  return user;
+}
+
+struct Passwords {
+  Secret environment;
+  bool has_environment = false;
+};
+
+InstanceOptions options_for(const ServerConfig& config, const ServingUser& user,
+                            const Passwords& passwords) {
+  InstanceOptions options;
+  options.settings.conf_dir = config.conf_dir;
+  options.settings.overrides = config.overrides;
+  options.settings.system_properties = {{"user.home", user.home}, {"user.name", user.name}};
+  options.password = config.keystore_password.get();
+  options.password_file = config.keystore_password_file;
+  if (passwords.has_environment) options.environment_password = &passwords.environment;
+  if (config.jceks_iterations) options.jceks_iterations = *config.jceks_iterations;
+  if (config.lock_timeout_ms) options.lock_timeout_ms = *config.lock_timeout_ms;
+  options.uid = user.uid;
+  options.gid = user.gid;
+  options.user_name = user.name;
+  options.audit_path = config.audit_log;
+  options.audit_aggregate = config.audit_aggregate.value_or(false);
+  return options;
+}
+
+void report(server_rec* server, const std::vector<std::string>& problems) {
+  for (const std::string& problem : problems)
+    ap_log_error(APLOG_MARK, APLOG_ERR, 0, server, "KMS0001: %s", problem.c_str());
+}
+
+// Whether this server needs an Instance of its own.
+bool has_own_kms(const server_rec* server, const server_rec* main_server) {
+  const ServerConfig& config = server_config(server);
+  if (server == main_server) return config.own_directives && !config.conf_dir.empty();
+  return config.own_directives;
+}
+
+void warn_about_slashes(server_rec* server) {
+  const auto* core =
+      static_cast<core_dir_config*>(ap_get_core_module_config(server->lookup_defaults));
+  if (core->allow_encoded_slashes && !core->decode_encoded_slashes) return;
+  ap_log_error(
+      APLOG_MARK, APLOG_WARNING, 0, server,
+      "KMS0504: 'AllowEncodedSlashes NoDecode' is missing in the server %s: keys with '/' in "
+      "their names cannot be reached",
+      server->server_hostname != nullptr ? server->server_hostname : "of this KMS");
+}
+
+std::vector<std::string> missing_directives(const ServerConfig& config) {
+  std::vector<std::string> problems;
+  if (config.conf_dir.empty())
+    problems.push_back("KMSEngine is On, but KMSConfDir is not set in this server");
+  if (config.audit_log.empty())
+    problems.push_back("KMSAuditLog is not set: without an audit log no key is served");
+  return problems;
+}
+
+int check_server(server_rec* server, const server_rec* main_server, const ServingUser& user,
+                 const Passwords& passwords) {
+  const ServerConfig& config = server_config(server);
+  if (config.engine_used) warn_about_slashes(server);
+  const bool own_kms = has_own_kms(server, main_server);
+  if (!own_kms && !config.engine_used) return OK;
+  std::vector<std::string> problems = missing_directives(config);
+  if (problems.empty() && own_kms) {
+    if (config.keystore_password != nullptr) {
+      ap_log_error(
+          APLOG_MARK, APLOG_WARNING, 0, server,
+          "KMS0505: KMSKeystorePassword has the password in the httpd configuration, where "
+          "others may read it; KMSKeystorePasswordFile is better");
+    }
+    HttpdLogger logger(server);
+    InstanceOptions options = options_for(config, user, passwords);
+    options.check_only = true;
+    Instance::open(options, logger, problems);
+  }
+  report(server, problems);
+  return problems.empty() ? OK : HTTP_INTERNAL_SERVER_ERROR;
+}
+
+// Opens the audit log as root, before the fork, like httpd's own logs; the pool closes it.
+int open_audit(apr_pool_t* pconf, server_rec* server, const std::string& path) {
+  const int fd = open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+  if (fd < 0) {
+    ap_log_error(APLOG_MARK, APLOG_ERR, 0, server, "KMS0509: the audit log %s cannot be opened: %s",
+                 path.c_str(), strerror(errno));
+    return -1;
+  }
+  apr_pool_cleanup_register(
+      pconf, reinterpret_cast<void*>(static_cast<intptr_t>(fd)),
+      [](void* p) -> apr_status_t {
+        close(static_cast<int>(reinterpret_cast<intptr_t>(p)));
+        return APR_SUCCESS;
+      },
+      apr_pool_cleanup_null);
+  return fd;
+}
+
+int open_server(apr_pool_t* pconf, server_rec* server, const ServingUser& user,
+                const Passwords& passwords) {
+  ServerConfig& config = server_config(server);
+  InstanceOptions options = options_for(config, user, passwords);
+  options.audit_fd = open_audit(pconf, server, config.audit_log);
+  if (options.audit_fd < 0) return HTTP_INTERNAL_SERVER_ERROR;
+  options.signer_region = shared_region(server, "signer:" + config.conf_dir, kSharedSignerBytes);
+  if (options.signer_region == nullptr) {
+    ap_log_error(APLOG_MARK, APLOG_ERR, errno, server,
+                 "KMS0506: no shared memory for the cookie secret");
+    return HTTP_INTERNAL_SERVER_ERROR;
+  }
+  auto* logger = own(pconf, new HttpdLogger(server));
+  std::vector<std::string> problems;
+  auto instance = Instance::open(options, *logger, problems);
+  report(server, problems);
+  if (instance == nullptr) return HTTP_INTERNAL_SERVER_ERROR;
+  config.instance = own(pconf, instance.release());
+  ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, server, "KMS0507: KMS of %s serves %s",
+               config.conf_dir.c_str(), config.instance->settings().key_provider_uri.c_str());
+  return OK;
+}
+
+Passwords find_passwords(server_rec* main_server) {
+  Passwords passwords;
+  passwords.has_environment = environment_password(main_server, passwords.environment);
+  return passwords;
+}
+
+}  // namespace
+
+int check_config(apr_pool_t*, apr_pool_t*, apr_pool_t*, server_rec* main_server) {
+  return guarded(main_server, HTTP_INTERNAL_SERVER_ERROR, [&] {
+    const ServingUser user = serving_user();
+    const Passwords passwords = find_passwords(main_server);
+    int result = OK;
+    for (server_rec* server = main_server; server != nullptr; server = server->next)
+      if (check_server(server, main_server, user, passwords) != OK)
+        result = HTTP_INTERNAL_SERVER_ERROR;
+    return result;
+  });
+}
+
+int post_config(apr_pool_t* pconf, apr_pool_t*, apr_pool_t*, server_rec* main_server) {
+  // The first of httpd's two passes only proves that the configuration loads; check_config has done
+  // that.
+  if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) return OK;
+  return guarded(main_server, HTTP_INTERNAL_SERVER_ERROR, [&] {
+    const ServingUser user = serving_user();
+    const Passwords passwords = find_passwords(main_server);
+    for (server_rec* server = main_server; server != nullptr; server = server->next) {
+      if (has_own_kms(server, main_server)) {
+        if (open_server(pconf, server, user, passwords) != OK) return HTTP_INTERNAL_SERVER_ERROR;
+      } else if (server != main_server) {
+        server_config(server).instance = server_config(main_server).instance;
+      }
+    }
+    return OK;
+  });
+}
+
+void child_init(apr_pool_t* pchild, server_rec* main_server) {
+  guarded(main_server, 0, [&] {
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    // Keys must not end in a core file. LeakSanitizer needs a dumpable process.
+    prctl(PR_SET_DUMPABLE, 0);
+#endif
+    std::set<Instance*> instances;
+    for (server_rec* server = main_server; server != nullptr; server = server->next)
+      if (Instance* instance = server_config(server).instance; instance != nullptr)
+        instances.insert(instance);
+    if (instances.empty()) return 0;
+    init_secure_heap(kSecureHeapBytes);
+    for (Instance* instance : instances) {
+      if (auto attached = instance->attach(); !attached.ok()) {
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, main_server, "KMS0508: %s",
+                     attached.error().message.c_str());
+      }
+    }
+    own(pchild, new Maintenance({instances.begin(), instances.end()}));
+    return 0;
+  });
+}
+
+}  // namespace kms

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "maintenance.h"
+
+#include <signal.h>
+
+#include <chrono>
+
+namespace kms {
+
+Maintenance::Maintenance(std::vector<Instance*> instances) : instances_(std::move(instances)) {
+  // httpd's signals are for its own threads.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  thread_ = std::thread([this] { run(); });
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+Maintenance::~Maintenance() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  thread_.join();
+  for (Instance* instance : instances_) instance->finish();
+}
+
+void Maintenance::run() {
+  std::unique_lock lock(mutex_);
+  while (!wake_.wait_for(lock, std::chrono::seconds(1), [this] { return stopping_; })) {
+    lock.unlock();
+    for (Instance* instance : instances_) instance->poll();
+    lock.lock();
+  }
+}
+
+}  // namespace kms

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "mod_kms.h"
+#include "rest/exchange.h"
+
+namespace kms {
+
+class Instance;
+
+// What is known of a request between the authentication hook and the handler.
+struct RequestState {
+  rest::Identity identity;
+};
+
+// Null until authentication has succeeded.
+RequestState* request_state(const request_rec* r);
+RequestState& make_request_state(request_rec* r);
+
+// The KMS that serves the request, null where none is configured.
+Instance* instance_of(const request_rec* r);
+
+// "http://host:port" as the client wrote it.
+std::string base_url(request_rec* r);
+std::optional<std::string_view> header(const request_rec* r, const char* name);
+// Path of the request line, undecoded.
+std::string_view raw_path(const request_rec* r);
+std::string_view raw_query(const request_rec* r);
+
+}  // namespace kms

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "rest/exchange.h"
+#include "rest/routes.h"
+
+// The handlers that the route table names. They check arguments and do the work; who may do it, the
+// audit line and the answer's headers are the loop's.
+namespace kms::rest {
+
+// NAME as asked for, with the number of the version: what Java echoes for "ME-UP".
+std::string requested_version_name(std::string_view name, const KeyVersion& version);
+
+// select: before the op ACL
+Result<void> require_name(const Exchange& x);
+Result<const Operation*> select_keyversion_eek(Exchange& x);
+
+// keys
+Result<void> resolve_create(Exchange& x);
+Result<Answer> run_create(Exchange& x);
+Result<void> resolve_roll(Exchange& x);
+Result<Answer> run_roll(Exchange& x);
+Result<void> resolve_named_key(Exchange& x);
+Result<void> resolve_delete(Exchange& x);
+Result<Answer> run_delete(Exchange& x);
+Result<Answer> run_invalidate(Exchange& x);
+Result<Answer> run_names(Exchange& x);
+Result<void> resolve_bulk_metadata(Exchange& x);
+Result<Answer> run_bulk_metadata(Exchange& x);
+Result<Answer> run_metadata(Exchange& x);
+Result<Answer> run_current(Exchange& x);
+Result<Answer> run_versions(Exchange& x);
+Result<void> resolve_version(Exchange& x);
+Result<Answer> run_version(Exchange& x);
+
+// encrypted keys
+Result<void> check_generate(Exchange& x);
+Result<Answer> run_generate(Exchange& x);
+Result<void> resolve_eek(Exchange& x);
+Result<Answer> run_decrypt(Exchange& x);
+Result<Answer> run_reencrypt(Exchange& x);
+Result<void> check_batch(Exchange& x);
+Result<void> resolve_batch(Exchange& x);
+Result<Answer> run_batch(Exchange& x);
+
+extern const Operation kDecryptEek;
+extern const Operation kReencryptEek;
+
+}  // namespace kms::rest

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "rest/routes.h"
+
+#include "rest/handlers.h"
+
+namespace kms::rest {
+namespace {
+
+using Denial = Operation::KeyDenial;
+
+// name, op ACL, or, shows key, key ACL, form of a key-level denial, resolve, run
+constexpr Operation kCreate{"CREATE_KEY",      OpAcl::create,    std::nullopt,   true,
+                            KeyOp::management, Denial::creation, resolve_create, run_create};
+constexpr Operation kRoll{"ROLL_NEW_VERSION", OpAcl::rollover,       std::nullopt, true,
+                          KeyOp::management,  Denial::authorization, resolve_roll, run_roll};
+constexpr Operation kDelete{"DELETE_KEY",      OpAcl::delete_key,     std::nullopt,   true,
+                            KeyOp::management, Denial::authorization, resolve_delete, run_delete};
+constexpr Operation kInvalidate{
+    "INVALIDATE_CACHE", OpAcl::rollover,       OpAcl::delete_key, true,
+    KeyOp::management,  Denial::authorization, resolve_named_key, run_invalidate};
+constexpr Operation kNames{"GET_KEYS",   OpAcl::get_keys,       std::nullopt, false,
+                           std::nullopt, Denial::authorization, nullptr,      run_names};
+constexpr Operation kBulkMetadata{
+    "GET_KEYS_METADATA", OpAcl::get_metadata,   std::nullopt,          false,
+    KeyOp::read,         Denial::authorization, resolve_bulk_metadata, run_bulk_metadata};
+constexpr Operation kMetadata{
+    "GET_METADATA", OpAcl::get_metadata,   std::nullopt,      true,
+    KeyOp::read,    Denial::authorization, resolve_named_key, run_metadata};
+constexpr Operation kCurrent{
+    "GET_CURRENT_KEY",     OpAcl::get,        std::nullopt, true, KeyOp::read,
+    Denial::authorization, resolve_named_key, run_current};
+constexpr Operation kVersions{
+    "GET_KEY_VERSIONS",    OpAcl::get,        std::nullopt, true, KeyOp::read,
+    Denial::authorization, resolve_named_key, run_versions};
+// The denial has no key, as Java's: the version's key is looked up only after the op ACL.
+constexpr Operation kVersion{
+    "GET_KEY_VERSION",     OpAcl::get,      std::nullopt, true, KeyOp::read,
+    Denial::authorization, resolve_version, run_version};
+// Java wraps this one denial into an IOException and answers 500; docs/compatibility.md says why we
+// do too.
+constexpr Operation kGenerate{
+    "GENERATE_EEK",      OpAcl::generate_eek, std::nullopt,      true,
+    KeyOp::generate_eek, Denial::wrapped_io,  resolve_named_key, run_generate};
+constexpr Operation kBatch{"REENCRYPT_EEK_BATCH", OpAcl::generate_eek,   std::nullopt,  true,
+                           KeyOp::generate_eek,   Denial::authorization, resolve_batch, run_batch};
+
+// Selectors: the checks that come before the op ACL, and what the operation is.
+template <const Operation& kOperation>
+Result<const Operation*> always(Exchange&) {
+  return &kOperation;
+}
+
+template <const Operation& kOperation>
+Result<const Operation*> for_name(Exchange& x) {
+  KMS_TRY(require_name(x));
+  x.audit_key = x.name;
+  return &kOperation;
+}
+
+// Delete and roll look at the op ACL before they look at the name.
+template <const Operation& kOperation>
+Result<const Operation*> for_any_name(Exchange& x) {
+  x.audit_key = x.name;
+  return &kOperation;
+}
+
+Result<const Operation*> for_new_key(Exchange& x) {
+  if (x.body == nullptr) {
+    return Error(ErrorKind::null_value,
+                 "Cannot invoke \"java.util.Map.get(Object)\" because \"jsonKey\" is null");
+  }
+  auto name = hadoop::string_member(x.body.get(), "name");
+  if (!name.ok()) return std::move(name).error();
+  if (*name == nullptr)
+    return Error(ErrorKind::invalid_argument, "Parameter 'name' cannot be null");
+  x.audit_key = hadoop::text_of(*name);
+  if (x.audit_key.empty())
+    return Error(ErrorKind::invalid_argument, "Parameter 'name' cannot be empty");
+  return &kCreate;
+}
+
+Result<const Operation*> for_version(Exchange& x) {
+  if (x.name.empty())
+    return Error(ErrorKind::invalid_argument, "Parameter 'versionName' cannot be empty");
+  return &kVersion;
+}
+
+Result<const Operation*> for_generate(Exchange& x) {
+  KMS_TRY(check_generate(x));
+  x.audit_key = x.name;
+  return &kGenerate;
+}
+
+Result<const Operation*> for_batch(Exchange& x) {
+  KMS_TRY(check_batch(x));
+  x.audit_key = x.name;
+  return &kBatch;
+}
+
+constexpr Route kRoutes[] = {
+    {Resource::keys, "POST", BodyKind::object, true, for_new_key},
+    {Resource::key_names, "GET", BodyKind::none, true, always<kNames>},
+    {Resource::keys_metadata, "GET", BodyKind::none, true, always<kBulkMetadata>},
+    {Resource::key, "GET", BodyKind::none, false, for_name<kMetadata>},
+    {Resource::key, "POST", BodyKind::object, true, for_any_name<kRoll>},
+    {Resource::key, "DELETE", BodyKind::none, false, for_any_name<kDelete>},
+    {Resource::key_metadata, "GET", BodyKind::none, true, for_name<kMetadata>},
+    {Resource::current_version, "GET", BodyKind::none, true, for_name<kCurrent>},
+    {Resource::key_versions, "GET", BodyKind::none, true, for_name<kVersions>},
+    {Resource::key_eek, "GET", BodyKind::none, true, for_generate},
+    {Resource::invalidate_cache, "POST", BodyKind::none, false, for_name<kInvalidate>},
+    {Resource::reencrypt_batch, "POST", BodyKind::array, true, for_batch},
+    {Resource::key_version, "GET", BodyKind::none, true, for_version},
+    {Resource::key_version_eek, "POST", BodyKind::object, true, select_keyversion_eek},
+};
+
+}  // namespace
+
+const Operation kDecryptEek{"DECRYPT_EEK",      OpAcl::decrypt_eek,    std::nullopt, true,
+                            KeyOp::decrypt_eek, Denial::authorization, resolve_eek,  run_decrypt};
+const Operation kReencryptEek{
+    "REENCRYPT_EEK",     OpAcl::generate_eek,   std::nullopt, true,
+    KeyOp::generate_eek, Denial::authorization, resolve_eek,  run_reencrypt};
+
+std::span<const Route> routes() {
+  return kRoutes;
+}
+
+}  // namespace kms::rest

@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Fails when code and documents disagree on directives, message ids or properties.
+
+A check that finds nothing to check has failed too: an empty list means that the pattern no longer fits.
+"""
+import os
+import pathlib
+import re
+import sys
+
+ROOT = pathlib.Path(os.environ.get("top_srcdir", ".")).resolve()
+problems = []
+
+
+def read(name):
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def compare(what, ours, theirs, where_ours, where_theirs):
+    if not ours or not theirs:
+        problems.append(f"{what}: nothing found in {where_ours if not ours else where_theirs}")
+    for name in sorted(ours - theirs):
+        problems.append(f"{what} {name} is in {where_ours}, not in {where_theirs}")
+    for name in sorted(theirs - ours):
+        problems.append(f"{what} {name} is in {where_theirs}, not in {where_ours}")
+
+
+def sources():
+    for folder in ("libkms", "mod_kms"):
+        yield from sorted((ROOT / folder).rglob("*.cpp"))
+        yield from sorted((ROOT / folder).rglob("*.h"))
+
+
+def check_directives():
+    code = read("mod_kms/directives.cpp")
+    table = code[code.index("kDirectives[]"):]
+    rows = set(re.findall(r'"(KMS[A-Z][A-Za-z]+)"', table))
+    documented = set(re.findall(r"^## (KMS\w+)$", read("docs/directives.md"), re.M))
+    shipped = set(re.findall(r"^\s*#?\s*(KMS[A-Z][A-Za-z]+) \S", read("conf.d/kms.conf"), re.M))
+    compare("directive", rows, documented, "mod_kms/directives.cpp", "docs/directives.md")
+    compare("directive", rows, shipped, "mod_kms/directives.cpp", "conf.d/kms.conf")
+    properties = set(re.findall(r'property(?:_flag)?\("\w+",\s*"([\w.\-]+)"', table))
+    shown = set(re.findall(r"^- Property: `([\w.\-]+)`", read("docs/directives.md"), re.M))
+    compare("property", properties, shown, "mod_kms/directives.cpp", "docs/directives.md")
+
+
+def check_messages():
+    used = {}
+    for path in sources():
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            if "//" in line:
+                line = line[:line.index("//")]
+            for message in re.findall(r"\"(KMS\d{4})\b", line):
+                used.setdefault(message, []).append(f"{path.relative_to(ROOT)}:{number}")
+    for message, places in used.items():
+        if len(places) > 1:
+            problems.append(f"message {message} is used in two places: {', '.join(places)}")
+    documented = re.findall(r"^\| (KMS\d{4}) \|", read("docs/messages.md"), re.M)
+    for message in set(documented):
+        if documented.count(message) > 1:
+            problems.append(f"message {message} is documented twice")
+    compare("message", set(used), set(documented), "the code", "docs/messages.md")
+
+
+def check_licence():
+    suffixes = {".cpp", ".h", ".py", ".sh", ".am", ".ac", ".m4", ".java", ".conf"}
+    seen = 0
+    for folder in ("libkms", "mod_kms", "tests", "tools", "conf.d", "m4"):
+        for path in sorted((ROOT / folder).rglob("*")):
+            generated = path.name.startswith(("lt", "libtool")) and path.suffix == ".m4"
+            if path.suffix not in suffixes or generated or "target" in path.parts:
+                continue
+            seen += 1
+            if "SPDX-License-Identifier: Apache-2.0" not in path.read_text(encoding="utf-8")[:400]:
+                problems.append(f"{path.relative_to(ROOT)} has no SPDX line")
+    if seen == 0:
+        problems.append("no source file found")
+
+
+def check_boundaries():
+    httpd = re.compile(r'#\s*include\s*[<"](httpd|http_|ap_|apr_|apr\.|mod_|util_filter|unixd)')
+    for path in sources():
+        inside = path.relative_to(ROOT).as_posix()
+        if inside.startswith("mod_kms/") and not inside.startswith("mod_kms/rest/"):
+            continue
+        if httpd.search(path.read_text(encoding="utf-8")):
+            problems.append(f"{inside} includes an httpd header")
+        if len(path.read_text(encoding="utf-8").splitlines()) > 600:
+            problems.append(f"{inside} has more than 600 lines")
+
+
+check_directives()
+check_messages()
+check_licence()
+check_boundaries()
+for problem in problems:
+    print(problem)
+print(f"documents and code: {len(problems)} problems")
+sys.exit(1 if problems else 0)

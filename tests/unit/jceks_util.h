@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "core/log.h"
+#include "keystore/jceks/container.h"
+#include "keystore/jceks/jceks_store.h"
+#include "keystore/jceks/key_codec.h"
+#include "unit.h"
+
+namespace unit {
+
+// A folder that goes away with the test.
+class TempDir {
+ public:
+  TempDir() {
+    std::string name = (std::filesystem::temp_directory_path() / "kms-jceks-XXXXXX").string();
+    if (::mkdtemp(name.data()) == nullptr) _fail("mkdtemp", 0);
+    path_ = name;
+  }
+  ~TempDir() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  std::string file(std::string_view name) const { return path_ + "/" + std::string(name); }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+inline void write_file(const std::string& path, std::string_view data) {
+  std::ofstream out(path, std::ios::binary | std::ios::trunc);
+  out.write(data.data(), static_cast<std::streamsize>(data.size()));
+  out.close();
+  if (!out) _fail(path.c_str(), 0);
+}
+
+inline bool exists(const std::string& path) {
+  return ::access(path.c_str(), F_OK) == 0;
+}
+
+// Keeps the ids of what was logged.
+class Log final : public kms::Logger {
+ public:
+  void log(kms::LogLevel, std::string_view id, std::string_view text) noexcept override {
+    const std::lock_guard hold(mutex_);
+    ids_.emplace_back(id);
+    last_ = text;
+  }
+  std::size_t count(std::string_view id) {
+    const std::lock_guard hold(mutex_);
+    std::size_t n = 0;
+    for (const auto& each : ids_) n += each == id;
+    return n;
+  }
+  std::string last() {
+    const std::lock_guard hold(mutex_);
+    return last_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::string> ids_;
+  std::string last_;
+};
+
+inline kms::jceks::JceksOptions options_for(const std::string& path) {
+  kms::jceks::JceksOptions options;
+  options.uri = "jceks://file@" + path;
+  options.path = path;
+  options.iterations = kms::jceks::kMinIterations;
+  return options;
+}
+
+using StoreResult = kms::Result<std::unique_ptr<kms::KeyStore>>;
+
+inline StoreResult try_open(const std::string& path, kms::Logger& log,
+                            std::string_view password = "none", bool check_only = false) {
+  return kms::jceks::open_store(options_for(path), kms::Secret(password), log, check_only);
+}
+
+// Opened and attached, or the test fails.
+inline std::unique_ptr<kms::KeyStore> open_or_fail(const std::string& path, kms::Logger& log,
+                                                   std::string_view password = "none") {
+  auto store = try_open(path, log, password);
+  if (!store.ok()) _fail(store.error().message.c_str(), 0);
+  if (auto attached = (*store)->attach(); !attached.ok())
+    _fail(attached.error().message.c_str(), 0);
+  return std::move(*store);
+}
+
+inline kms::KeyOptions aes(std::int32_t bits = 128) {
+  kms::KeyOptions options;
+  options.cipher = "AES/CTR/NoPadding";
+  options.bit_length = bits;
+  return options;
+}
+
+template <class T>
+T& must(kms::Result<T>&& result, const char* where = "") {
+  static thread_local std::vector<std::unique_ptr<kms::Result<T>>> kept;
+  if (!result.ok()) {
+    print_message("%s %s\n", where, result.error().message.c_str());
+    _fail(where, 0);
+  }
+  kept.clear();
+  kept.push_back(std::make_unique<kms::Result<T>>(std::move(result)));
+  return **kept.back();
+}
+
+template <class T>
+void assert_error(const kms::Result<T>& result, kms::ErrorKind kind, std::string_view text) {
+  assert_false(result.ok());
+  if (result.error().message.find(text) == std::string::npos || result.error().kind != kind)
+    print_message("kind %d: %s\n", static_cast<int>(result.error().kind),
+                  result.error().message.c_str());
+  assert_true(result.error().message.find(text) != std::string::npos);
+  assert_true(result.error().kind == kind);
+}
+
+// A keystore of count keys "key-N" with one version each, sealed at almost no cost.
+inline kms::Bytes cheap_keystore(int count, std::string_view password = "none") {
+  kms::jceks::ContainerWriter out(static_cast<std::uint32_t>(count) * 2, 1024);
+  const kms::Secret secret(password);
+  kms::jceks::StoredMetadata metadata;
+  metadata.cipher = "AES/CTR/NoPadding";
+  metadata.bit_length = 128;
+  metadata.created_ms = 1700000000000;
+  metadata.versions = 1;
+  for (int i = 0; i < count; ++i) {
+    const std::string name = "key-" + std::to_string(i);
+    const auto meta =
+        kms::jceks::seal_key(kms::jceks::encode_metadata(metadata).view(), secret.view(), 1);
+    kms::Bytes material(16, static_cast<std::uint8_t>(i));
+    const auto version = kms::jceks::seal_key(
+        kms::jceks::encode_secret_key(*metadata.cipher, material).view(), secret.view(), 1);
+    out.add(kms::jceks::EntryTag::secret_key, name, 1700000000000, *meta);
+    out.add(kms::jceks::EntryTag::secret_key, name + "@0", 1700000000000, *version);
+  }
+  return *out.finish(secret.view());
+}
+
+inline void write_file(const std::string& path, kms::ByteView data) {
+  write_file(path, kms::as_text(data));
+}
+
+}  // namespace unit

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# shellcheck disable=SC2034,SC2154 # these files share variables
+# Which distribution package brings what the project needs, and how to install what is missing.
+# Needs common.sh.
+
+# One need a line: group, test, and the package by apt (Debian 12, Ubuntu 22.04), dnf (RHEL 9 and its rebuilds) and
+# zypper (SLES 15 SP5). "-" means that this family needs nothing there. The test decides, not the package database: a
+# compiler or a JDK from elsewhere is as good. Tests: cmd:A|B a command, pc:M a pkg-config module, hdr:F a header,
+# httpd, cxx, python:M a module of some python3.
+# apache2-bin instead of apache2: the server without a service that would start on the user's machine.
+package_table() {
+  cat <<'TABLE'
+build  cxx                  g++              gcc-c++            gcc13-c++
+build  cmd:make             make             make               make
+build  cmd:autoreconf       autoconf         autoconf           autoconf
+build  cmd:automake         automake         automake           automake
+build  cmd:libtoolize       libtool          libtool            libtool
+build  cmd:pkg-config       pkg-config       pkgconf-pkg-config pkg-config
+build  cmd:python3          python3          python3            python3
+build  cmd:apxs|apxs2       apache2-dev      httpd-devel        apache2-devel
+build  pc:libcrypto         libssl-dev       openssl-devel      libopenssl-3-devel
+build  pc:jansson           libjansson-dev   jansson-devel      libjansson-devel
+build  pc:expat             libexpat1-dev    expat-devel        libexpat-devel
+build  hdr:unicase.h        libunistring-dev libunistring-devel libunistring-devel
+serve  httpd                apache2-bin      httpd-core         apache2
+serve  cmd:curl             curl             curl               curl
+serve  cmd:setsid           util-linux       util-linux         util-linux
+check  pc:cmocka            libcmocka-dev    libcmocka-devel    libcmocka-devel
+check  python:pytest        python3-pytest   python3-pytest     python311-pytest
+check  cmd:javac            default-jdk-headless java-17-openjdk-devel java-17-openjdk-devel
+check  cmd:mvn              maven            maven              maven
+check  cmd:shellcheck       shellcheck       ShellCheck         ShellCheck
+check  cmd:xz               xz-utils         xz                 xz
+sanit  lib:libasan.so       -                libasan            libasan8
+sanit  lib:libubsan.so      -                libubsan           libubsan1
+bench  cmd:wrk              wrk              wrk                wrk
+TABLE
+}
+
+# apt, dnf or zypper; empty when none is there.
+package_manager() {
+  local m
+  for m in apt-get dnf zypper; do
+    if have "$m"; then
+      case $m in
+        apt-get) echo apt ;;
+        *) echo "$m" ;;
+      esac
+      return
+    fi
+  done
+}
+
+has_cxx() {
+  local c major
+  for c in ${CXX:-} g++ g++-13 g++-12 g++-11; do
+    major=$("$c" -dumpversion 2>/dev/null | cut -d. -f1) || continue
+    [ "${major:-0}" -ge 11 ] && return 0
+  done
+  return 1
+}
+
+# Is the need met? An unknown kind of test is a mistake in the table.
+met() {
+  local what=${1#*:} name
+  case $1 in
+    cxx) has_cxx ;;
+    httpd) find_httpd >/dev/null 2>&1 ;;
+    cmd:*)
+      for name in ${what//|/ }; do have "$name" && return 0; done
+      return 1
+      ;;
+    pc:*) have pkg-config && pkg-config --exists "$what" ;;
+    hdr:*) [ -e "/usr/include/$what" ] || echo "#include <$what>" | ${CC:-cc} -E - >/dev/null 2>&1 ;;
+    lib:*) [ "$(${CXX:-g++} -print-file-name="$what" 2>/dev/null)" != "$what" ] ;;
+    python:*) find_python "$what" >/dev/null ;;
+    *) die "no such test in the package table: $1" ;;
+  esac
+}
+
+# A python3 of at least 3.9 that has the module; the one of the build tree's own environment counts.
+find_python() {
+  local p
+  for p in ${PYTHON3:-} "$build_dir/python/bin/python3" python3 /usr/bin/python3 python3.11 python3.12; do
+    if have "$p" && "$p" -c "import sys, ${1:-sys}; sys.exit(sys.version_info < (3, 9))" >/dev/null 2>&1; then
+      command -v "$p"
+      return
+    fi
+  done
+  return 1
+}
+
+# Packages that are missing for the groups named, one a line, as "TEST PACKAGE".
+missing_packages() {
+  local manager=$1 group test apt dnf zypper package
+  shift
+  while read -r group test apt dnf zypper; do
+    [[ " $* " == *" $group "* ]] || continue
+    case $manager in
+      apt) package=$apt ;;
+      dnf) package=$dnf ;;
+      *) package=$zypper ;;
+    esac
+    if [ "$package" != - ] && ! met "$test"; then
+      echo "$test $package"
+    fi
+  done < <(package_table)
+}
+
+as_root() {
+  if is_root; then
+    "$@"
+  elif have sudo; then
+    sudo "$@"
+  else
+    die "root is needed to run: $* (be root, install sudo, or install the packages by hand and use --no-install)"
+  fi
+}
+
+install_packages() {
+  local manager=$1
+  shift
+  case $manager in
+    apt)
+      # A machine that was just made has no package lists; one with old lists may ask for files that are gone.
+      as_root apt-get -q update
+      as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install "$@"
+      ;;
+    dnf)
+      as_root dnf -y install "$@" ||
+        die "dnf could not install all of: $*
+libcmocka-devel, libunistring-devel and python3-pytest are in CodeReady Builder (dnf config-manager --set-enabled crb,
+or subscription-manager repos --enable codeready-builder-for-rhel-9-\$(arch)-rpms), wrk and ShellCheck in EPEL."
+      ;;
+    zypper)
+      as_root zypper --non-interactive install "$@" ||
+        die "zypper could not install all of: $*
+g++ 13, libcmocka-devel and apache2-devel are in the modules Development Tools and Server Applications (SUSEConnect),
+python311 in the module Python 3."
+      ;;
+  esac
+}
+
+# Installs what the groups named lack. Packages that the tests alone need may be had in another way later (pytest by
+# pip), so failing to find those is not the end here.
+install_missing() {
+  local manager missing packages
+
+  manager=$(package_manager)
+  missing=$(missing_packages "${manager:-none}" "$@")
+  [ -n "$missing" ] || return 0
+  say "missing: $(echo "$missing" | cut -d' ' -f1 | paste -sd' ')"
+  [ -n "$manager" ] || die "no apt-get, dnf or zypper here: install these by hand and use --no-install"
+  packages=$(echo "$missing" | cut -d' ' -f2 | sort -u)
+  say "installing with $manager: $(echo "$packages" | paste -sd' ')"
+  # shellcheck disable=SC2086 # one word a package
+  install_packages "$manager" $packages >&2
+  missing=$(missing_packages "$manager" "$@" | grep -v '^python:' || true)
+  [ -z "$missing" ] || die "still missing after the installation: $(echo "$missing" | cut -d' ' -f1 | paste -sd' ')"
+}
+
+# Makes a python3 with pytest in the build tree where the distribution's does not serve.
+ensure_pytest() {
+  find_python pytest >/dev/null && return
+  local base
+  base=$(find_python) || die "no python3 of at least 3.9"
+  say "making a Python environment with pytest in $build_dir/python"
+  mkdir -p "$build_dir"
+  "$base" -m venv "$build_dir/python" >&2
+  "$build_dir/python/bin/pip" -q install 'pytest>=7,<10' >&2
+  find_python pytest >/dev/null || die "pytest is not there, even after pip install"
+}
