@@ -115,7 +115,8 @@ int check_server(server_rec* server, const server_rec* main_server, const Servin
           "KMS0505: KMSKeystorePassword has the password in the httpd configuration, where "
           "others may read it; KMSKeystorePasswordFile is better");
     }
-    HttpdLogger logger(server);
+    // What is in force is said once, by post_config.
+    HttpdLogger logger(server, LogLevel::warn);
     InstanceOptions options = options_for(config, user, passwords);
     options.check_only = true;
     Instance::open(options, logger, problems);

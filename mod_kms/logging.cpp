@@ -4,6 +4,7 @@
 namespace kms {
 
 void HttpdLogger::log(LogLevel level, std::string_view id, std::string_view text) noexcept {
+  if (level > least_) return;
   int apache_level = APLOG_ERR;
   switch (level) {
     case LogLevel::error:

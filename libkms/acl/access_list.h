@@ -22,6 +22,8 @@ class AccessList {
   AccessList() = default;  // nobody
   explicit AccessList(std::string_view text);
 
+  bool operator==(const AccessList&) const = default;
+
   bool everyone() const { return everyone_; }
   // Groups are asked for only when the users part does not decide. Groups that cannot be told admit
   // nobody.

@@ -77,8 +77,8 @@ void AclFile::look(const Identity& now) {
     return;
   }
   last_error_.clear();
+  if (!changed && **rules == *latest_) return;  // only poll writes latest_
   swap_in(std::move(rules).value());
-  if (!changed) return;
   log_warnings(warnings);
   logger_.log(LogLevel::notice, "KMS0202", "Changed rules of " + path_ + " are in force");
 }

@@ -60,6 +60,8 @@ class AclSet {
   static Result<std::shared_ptr<const AclSet>> build(const hadoop::Configuration& rules,
                                                      std::vector<std::string>& warnings);
 
+  bool operator==(const AclSet&) const = default;
+
   bool op_allowed(OpAcl type, const Caller& caller, Groups& groups) const;
   // key-level check for a key with ACL name acl_name. present() of 6.3 is part of it.
   KeyDecision key_allowed(std::string_view acl_name, KeyOp op, const Caller& caller,

@@ -220,11 +220,11 @@ class Httpd:
 
     def write_config(self) -> Path:
         account = serving_account()
-        lines = [load_module(m) for m in (f"mpm_{self.mpm}", "authz_core", "authz_user", "unixd", "log_config")]
+        lines = [load_module(m) for m in (f"mpm_{self.mpm}", "authn_core", "authz_core", "authz_user", "unixd", "log_config")]
         lines.append(f'LoadModule kms_module "{mod_kms()}"\n')
         lines.append(
             f'ServerRoot "{self.run}"\nDefaultRuntimeDir "{self.run}"\nPidFile "{self.run}/httpd.pid"\n'
-            f'Mutex file:"{self.run}" default\nErrorLog "{self.error_log}"\nLogLevel notice kms:info\n'
+            f'Mutex "file:{self.run}" default\nErrorLog "{self.error_log}"\nLogLevel notice kms:info\n'
             f'CustomLog "{self.run}/access_log" "%P %>s %m %U%q"\n'
             f"ServerName 127.0.0.1:{self.port}\nListen 127.0.0.1:{self.port}\nListenBacklog 500\n"
             "ServerTokens Prod\nKeepAlive On\nKeepAliveTimeout 60\nMaxKeepAliveRequests 0\n")

@@ -14,7 +14,7 @@ namespace unit {
 class TempDir {
  public:
   TempDir() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "kms-test-XXXXXX").string();
+    std::string pattern = (std::filesystem::temp_directory_path() / "kms-unit-XXXXXX").string();
     if (mkdtemp(pattern.data()) == nullptr) _fail("mkdtemp", 0);
     path_ = pattern;
   }

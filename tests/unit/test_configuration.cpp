@@ -221,9 +221,9 @@ void errors_name_file_line_and_column(void**) {
   assert_text(error_of(site("<property><name> </name></property>")),
               "f.xml:1: a <property> without <name>");
   TempDir dir;
-  dir.write("bad.xml", "<configuration>\n\n&");
+  dir.write("bad.xml", "<configuration>\n\n& </configuration>");
   assert_text(error_of(site("<include href=\"bad.xml\"/>"), dir.path()),
-              dir.path("bad.xml") + ":3:1: not well-formed (invalid token)");
+              dir.path("bad.xml") + ":3:2: not well-formed (invalid token)");
   const auto missing = hadoop::read_site_xml(dir.path("none.xml"));
   assert_false(missing.ok());
   assert_text(missing.error().message, dir.path("none.xml") + ": No such file or directory");

@@ -74,13 +74,13 @@ load_modules() {
 # httpd_frame HTTPD MODULES RUN HOST PORT MOD_KMS: everything of a private server but what it serves.
 httpd_frame() {
   local httpd=$1 modules=$2 run=$3 host=$4 port=$5 mod_kms=$6
-  load_modules "$httpd" "$modules" mpm_event authz_core authz_user unixd
+  load_modules "$httpd" "$modules" mpm_event authn_core authz_core authz_user unixd
   cat <<CONF
 LoadModule kms_module "$mod_kms"
 ServerRoot "$run"
 DefaultRuntimeDir "$run"
 PidFile "$run/httpd.pid"
-Mutex file:"$run" default
+Mutex "file:$run" default
 ErrorLog "$run/error_log"
 LogLevel warn kms:info
 ServerName $host:$port

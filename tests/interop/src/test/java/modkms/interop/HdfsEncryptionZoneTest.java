@@ -40,6 +40,7 @@ import org.apache.hadoop.security.UserGroupInformation;
 import org.apache.hadoop.util.ToolRunner;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
@@ -139,6 +140,7 @@ class HdfsEncryptionZoneTest {
 
   /** The way of a YARN job: its HDFS and KMS tokens are fetched by the submitter. */
   @Test
+  @Tag("delegation-token")
   void jobReadsWithDelegationTokens() throws Exception {
     String key = keys.name("job-zone");
     Path zone = createZone("/job", key, 128);

@@ -31,6 +31,7 @@ import org.apache.hadoop.crypto.key.kms.LoadBalancingKMSClientProvider;
 import org.apache.hadoop.security.token.Token;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 /** The client that every kms:// URI leads to: several hosts, round robin, failover, many threads. */
@@ -87,6 +88,7 @@ class LoadBalancingClientTest {
   }
 
   @Test
+  @Tag("delegation-token")
   void sharesDelegationTokensBetweenHosts() throws Exception {
     Token<?> token = TestServer.as("alice", () -> {
       try (KeyProvider own = KeyProviderFactory.get(TestServer.loadBalancingUri(), TestServer.configuration())) {

@@ -17,11 +17,13 @@ import org.apache.hadoop.crypto.key.kms.KMSClientProvider;
 import org.apache.hadoop.security.UserGroupInformation;
 import org.apache.hadoop.security.token.Token;
 import org.apache.hadoop.security.token.delegation.web.DelegationTokenIdentifier;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 /** Who the server takes the caller for: plain users, proxy users and holders of delegation tokens. */
 class UsersTest {
   @Test
+  @Tag("delegation-token")
   void serversSeeEachUserUnderTheirOwnName() throws Exception {
     for (String user : List.of("alice", "bob", "svc.etl_01")) {
       Token<?> token = TestServer.as(user, () -> {
@@ -75,6 +77,7 @@ class UsersTest {
 
   /** The way of a YARN job: a token fetched by the submitter is all the job has. */
   @Test
+  @Tag("delegation-token")
   void delegationTokenStandsForItsOwner() throws Exception {
     try (TestKeys keys = new TestKeys(TestServer.client())) {
       String name = keys.name("token");
@@ -122,6 +125,26 @@ class UsersTest {
 
   /** Needs a user whom the server lets act for others: -Dkms.proxyuser=NAME. */
   @Test
+  void proxyUserUsesKeysForAnother() throws Exception {
+    String proxy = System.getProperty("kms.proxyuser", "");
+    assumeFalse(proxy.isEmpty(), "kms.proxyuser is not set");
+    UserGroupInformation effective =
+        UserGroupInformation.createProxyUser("dave", UserGroupInformation.createRemoteUser(proxy));
+    try (TestKeys keys = new TestKeys(TestServer.client())) {
+      String name = keys.name("proxied");
+      byte[] dek = effective.doAs((PrivilegedExceptionAction<byte[]>) () -> {
+        try (KMSClientProvider kms = TestServer.client()) {
+          kms.createKey(name, options(128));
+          return kms.decryptEncryptedKey(kms.generateEncryptedKey(name)).getMaterial();
+        }
+      });
+      assertEquals(16, dek.length);
+    }
+  }
+
+  /** The token of a proxy user names both: -Dkms.proxyuser=NAME as above. */
+  @Test
+  @Tag("delegation-token")
   void proxyUserActsForAnother() throws Exception {
     String proxy = System.getProperty("kms.proxyuser", "");
     assumeFalse(proxy.isEmpty(), "kms.proxyuser is not set");
