@@ -60,6 +60,15 @@ const char* set_property_text(cmd_parms* cmd, void*, const char* value) {
   });
 }
 
+// The file is of use with the provider that reads it only.
+const char* set_signature_secret_file(cmd_parms* cmd, void*, const char* path) {
+  return setter(cmd, [&](ServerConfig& config) {
+    add_override(config, cmd, "hadoop.kms.authentication.signer.secret.provider", "file");
+    add_override(config, cmd, static_cast<const char*>(cmd->info), resolve_path(cmd, path));
+    return std::string();
+  });
+}
+
 const char* set_property_flag(cmd_parms* cmd, void*, int on) {
   return set_property_text(cmd, nullptr, on ? "true" : "false");
 }
@@ -159,10 +168,9 @@ command_rec take1(const char* name, Take1 f, const char* help) {
 command_rec flag(const char* name, Flag f, const char* help) {
   return {name, as_cmd(f), nullptr, RSRC_CONF, FLAG, help};
 }
-command_rec property(const char* name, const char* property_name, const char* help) {
-  return {
-      name, as_cmd(Take1{set_property_text}), const_cast<char*>(property_name), RSRC_CONF, TAKE1,
-      help};
+command_rec property(const char* name, const char* property_name, const char* help,
+                     Take1 f = set_property_text) {
+  return {name, as_cmd(f), const_cast<char*>(property_name), RSRC_CONF, TAKE1, help};
 }
 command_rec property_flag(const char* name, const char* property_name, const char* help) {
   return {name, as_cmd(Flag{set_property_flag}), const_cast<char*>(property_name), RSRC_CONF, FLAG,
@@ -197,7 +205,8 @@ const command_rec kDirectives[] = {
     property("KMSMaxInactiveInterval", "hadoop.kms.authentication.token.max-inactive-interval",
              "Seconds after which an unused cookie expires; -1: never"),
     property("KMSSignatureSecretFile", "hadoop.kms.authentication.signature.secret.file",
-             "File with the secret that signs cookies; without it one is generated"),
+             "File with the secret that signs cookies; without it one is generated",
+             set_signature_secret_file),
     property("KMSCookieDomain", "hadoop.kms.authentication.cookie.domain", "Domain of the cookie"),
     property("KMSCookiePath", "hadoop.kms.authentication.cookie.path", "Path of the cookie"),
     property_flag("KMSCookiePersistent", "hadoop.kms.authentication.cookie.persistent",

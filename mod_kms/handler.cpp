@@ -114,6 +114,9 @@ int serve(request_rec* r) {
   const std::string_view path = raw_path(r);
   if (path != "/kms" && !path.starts_with("/kms/")) return send_html_error(r, 404, "Not Found");
 
+  // A part of an answer is of use to nobody, and httpd would cut it out.
+  for (const char* name : {"Range", "If-Range", "Request-Range"})
+    apr_table_unset(r->headers_in, name);
   Instance& instance = *instance_of(r);
   BodyReader body(r, server_config(r->server).max_request_body.value_or(kDefaultMaxRequestBody));
   const std::string url = base_url(r);

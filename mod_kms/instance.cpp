@@ -49,7 +49,7 @@ std::unique_ptr<Instance> Instance::open(const InstanceOptions& options, Logger&
   if (!errors.lines.empty()) return nullptr;
 
   // Each part reports on its own, so that one run of configtest shows every mistake.
-  const bool policy = instance->open_policy(problems);
+  const bool policy = instance->open_policy(options, problems);
   const bool signer = instance->open_signer(options, problems);
   const bool keys = instance->open_keys(options, problems);
   if (!policy || !signer || !keys) return nullptr;
@@ -61,7 +61,7 @@ std::unique_ptr<Instance> Instance::open(const InstanceOptions& options, Logger&
   return instance;
 }
 
-bool Instance::open_policy(std::vector<std::string>& problems) {
+bool Instance::open_policy(const InstanceOptions& options, std::vector<std::string>& problems) {
   bool good = true;
   auto fail = [&](const Error& error) {
     problems.push_back(error.message);
@@ -83,7 +83,8 @@ bool Instance::open_policy(std::vector<std::string>& problems) {
     fail(proxies.error());
   }
   for (const std::string& warning : warnings) logger_.log(LogLevel::warn, "KMS0011", warning);
-  if (auto acls = AclFile::open(settings_.acl_file, logger_); acls.ok()) {
+  if (auto acls = AclFile::open(settings_.acl_file, logger_, options.settings.system_properties);
+      acls.ok()) {
     acls_ = std::move(*acls);
   } else {
     fail(acls.error());
@@ -126,7 +127,9 @@ bool Instance::open_keys(const InstanceOptions& options, std::vector<std::string
   store.owner_gid = options.gid;
   auto opened = open_keystore(std::move(store), logger_, options.check_only);
   if (!opened.ok()) {
-    problems.push_back(opened.error().message);
+    // A mistake in the URI has a place; what is wrong with the keystore itself has the file's path.
+    const bool in_uri = opened.error().kind == ErrorKind::configuration;
+    problems.push_back((in_uri ? settings_.key_provider_where : "") + opened.error().message);
     return false;
   }
   keys_ = std::move(*opened);

@@ -62,7 +62,7 @@ class Instance {
 
  private:
   explicit Instance(Logger& logger) : logger_(logger) {}
-  bool open_policy(std::vector<std::string>& problems);
+  bool open_policy(const InstanceOptions& options, std::vector<std::string>& problems);
   bool open_signer(const InstanceOptions& options, std::vector<std::string>& problems);
   bool open_keys(const InstanceOptions& options, std::vector<std::string>& problems);
 

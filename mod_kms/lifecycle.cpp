@@ -101,14 +101,15 @@ std::vector<std::string> missing_directives(const ServerConfig& config) {
   return problems;
 }
 
+// full: also read and try everything. Otherwise post_config, which comes next, does.
 int check_server(server_rec* server, const server_rec* main_server, const ServingUser& user,
-                 const Passwords& passwords) {
+                 const Passwords& passwords, bool full) {
   const ServerConfig& config = server_config(server);
   if (config.engine_used) warn_about_slashes(server);
   const bool own_kms = has_own_kms(server, main_server);
   if (!own_kms && !config.engine_used) return OK;
   std::vector<std::string> problems = missing_directives(config);
-  if (problems.empty() && own_kms) {
+  if (problems.empty() && own_kms && full) {
     if (config.keystore_password != nullptr) {
       ap_log_error(
           APLOG_MARK, APLOG_WARNING, 0, server,
@@ -178,9 +179,11 @@ int check_config(apr_pool_t*, apr_pool_t*, apr_pool_t*, server_rec* main_server)
   return guarded(main_server, HTTP_INTERNAL_SERVER_ERROR, [&] {
     const ServingUser user = serving_user();
     const Passwords passwords = find_passwords(main_server);
+    // configtest, and the first of the two passes of a start; a restart has the second only.
+    const bool full = ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG;
     int result = OK;
     for (server_rec* server = main_server; server != nullptr; server = server->next)
-      if (check_server(server, main_server, user, passwords) != OK)
+      if (check_server(server, main_server, user, passwords, full) != OK)
         result = HTTP_INTERNAL_SERVER_ERROR;
     return result;
   });

@@ -19,7 +19,6 @@ namespace {
 
 using Address = std::vector<unsigned char>;
 
-constexpr std::size_t kEchoedBytes = 256;
 constexpr unsigned char kMappedPrefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
 // ::ffff:a.b.c.d is a.b.c.d: a dual-stack socket shows IPv4 peers so.
@@ -144,9 +143,10 @@ Result<ProxyUsers::Network> ProxyUsers::parse_cidr(std::string_view text) {
   return network;
 }
 
-Result<void> ProxyUsers::add_host(Entry& entry, const std::string& host,
+Result<void> ProxyUsers::add_host(Entry& entry, const std::string& host, const std::string& where,
                                   std::vector<std::string>& warnings) {
-  const std::string property = "hadoop.kms.proxyuser." + entry.real_user + ".hosts: ";
+  const std::string property =
+      where.empty() ? "hadoop.kms.proxyuser." + entry.real_user + ".hosts: " : where;
   if (host.find('/') != std::string::npos) {
     auto network = parse_cidr(host);
     if (!network.ok()) return Error(ErrorKind::configuration, property + network.error().message);
@@ -189,7 +189,8 @@ Result<ProxyUsers> ProxyUsers::build(const std::vector<ProxyUserRule>& rules,
     const auto hosts = rule.has_hosts ? split_list(rule.hosts) : std::vector<std::string>();
     entry.any_host = hosts.size() == 1 && hosts.front() == "*";
     if (!entry.any_host)
-      for (const std::string& host : hosts) KMS_TRY(add_host(entry, host, warnings));
+      for (const std::string& host : hosts)
+        KMS_TRY(add_host(entry, host, rule.hosts_where, warnings));
     built.entries_.push_back(std::move(entry));
   }
   return built;

@@ -16,6 +16,7 @@ struct ProxyUserRule {
   std::string real_user;  // short name
   bool has_users = false, has_groups = false, has_hosts = false;
   std::string users, groups, hosts;
+  std::string hosts_where;  // "FILE:LINE: property NAME: ", for messages; may be empty
 };
 
 // Who may act for whom, from where (kms-auth.md section 5). Immutable after build; thread-safe.
@@ -49,7 +50,7 @@ class ProxyUsers {
     bool may_come_from(const std::vector<unsigned char>& address) const;
   };
   static Result<Network> parse_cidr(std::string_view text);
-  static Result<void> add_host(Entry& entry, const std::string& host,
+  static Result<void> add_host(Entry& entry, const std::string& host, const std::string& where,
                                std::vector<std::string>& warnings);
   std::vector<Entry> entries_;
 };

@@ -99,6 +99,7 @@ void Configuration::add_one(Property property) {
     without_value_.push_back(std::move(property));
     return;
   }
+  if (overridden_.count(property.name) != 0) return;
   const auto old = values_.find(property.name);
   if (refused) {
     if (old == values_.end() || old->second.value != property.value)
@@ -108,7 +109,6 @@ void Configuration::add_one(Property property) {
               .message);
     return;
   }
-  if (overridden_.count(property.name) != 0) return;
   if (old == values_.end()) {
     std::string name = property.name;
     values_.emplace(std::move(name), std::move(property));

@@ -169,6 +169,8 @@ void Loader::fill_text(const KnownProperty& known, std::string Settings::*field)
 }
 
 void Loader::check_key_provider() {
+  out_.key_provider_where =
+      configuration_error(*settings_.find("hadoop.kms.key.provider.uri"), "").message;
   if (out_.key_provider_uri.empty()) mistake_in_value("hadoop.kms.key.provider.uri", "is empty");
   if (out_.keystore_password_file.empty()) return;
   // A class path resource in Java, which is a file in the configuration folder. An absolute path is
@@ -190,9 +192,10 @@ void Loader::check_key_defaults() {
 void Loader::check_authentication_type() {
   const std::string& type = out_.authentication_type;
   if (type == "simple") return;
-  mistake_in_value("hadoop.kms.authentication.type",
-                   std::string(type == "kerberos" ? "is not served by this version" : "is unknown") +
-                       "; allowed is simple");
+  mistake_in_value(
+      "hadoop.kms.authentication.type",
+      std::string(type == "kerberos" ? "is not served by this version" : "is unknown") +
+          "; allowed is simple");
 }
 
 void Loader::check_signer() {
@@ -285,6 +288,7 @@ void Loader::add_proxy_rule(const Property& property, std::map<std::string, Prox
   const bool users = what == "users", groups = what == "groups";
   (users ? rule.users : groups ? rule.groups : rule.hosts) = value;
   (users ? rule.has_users : groups ? rule.has_groups : rule.has_hosts) = true;
+  if (!users && !groups) rule.hosts_where = configuration_error(property, "").message;
 }
 
 void Loader::report_without_effect() {

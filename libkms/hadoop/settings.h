@@ -34,8 +34,9 @@ enum class SignerKind { random, file };
 // What the Java KMS's own files (and overrides) say, typed and checked. Units are in the names.
 struct Settings {
   std::string conf_dir;
-  std::string acl_file;          // conf_dir/kms-acls.xml
-  std::string key_provider_uri;  // hadoop.kms.key.provider.uri, expanded
+  std::string acl_file;            // conf_dir/kms-acls.xml
+  std::string key_provider_where;  // "FILE:LINE: property NAME: ", for messages about it
+  std::string key_provider_uri;    // hadoop.kms.key.provider.uri, expanded
   std::string
       keystore_password_file;     // absolute path in conf_dir; empty when the property is unset
   bool key_authorization = true;  // hadoop.kms.key.authorization.enable

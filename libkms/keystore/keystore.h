@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -60,6 +61,12 @@ std::optional<std::string_view> base_name(std::string_view version_name);
 // NAME@N, the only way a version name is built.
 std::string version_name(std::string_view name, std::int32_t number);
 
+// Called once when a change is ready and nothing but the disk can prevent it any more, with the
+// version that it makes (null for remove). An error abandons the change: the store stays as it was,
+// and the caller gets that error. So an audit record is there before the key is, and no key is
+// without one. It runs under the store's locks: it must not call the store.
+using Approval = std::function<Result<void>(const KeyVersion* fresh)>;
+
 // A place where keys live. One object serves all threads of a process; every call may be made from
 // any thread. A call that changes something returns success only once the change is durable and
 // visible to every process that uses the same store. Errors: ErrorKind::io in Java's words where a
@@ -88,9 +95,10 @@ class KeyStore {
   // material null: generate it. create refuses an existing name, a name that differs from its
   // lower-case form, and material whose length is not bit_length. roll appends a version.
   virtual Result<VersionPtr> create(std::string_view name, const KeyOptions& options,
-                                    const Secret* material) = 0;
-  virtual Result<VersionPtr> roll(std::string_view name, const Secret* material) = 0;
-  virtual Result<void> remove(std::string_view name) = 0;
+                                    const Secret* material, const Approval& approval = {}) = 0;
+  virtual Result<VersionPtr> roll(std::string_view name, const Secret* material,
+                                  const Approval& approval = {}) = 0;
+  virtual Result<void> remove(std::string_view name, const Approval& approval = {}) = 0;
   // Drops whatever is cached of the key, so that the next call sees the store.
   virtual Result<void> invalidate(std::string_view name) = 0;
 

@@ -173,18 +173,13 @@ Result<Answer> run_checked(const Route& route, Exchange& x) {
   auto selected = route.select(x);
   if (!selected.ok()) return std::move(selected).error();
   const Operation& op = **selected;
+  x.operation = &op;
   KMS_TRY(check_op(op, op.acl, op.or_acl, x));
   if (op.resolve != nullptr) KMS_TRY(op.resolve(x));
   if (x.wants_key_material_acl) KMS_TRY(check_op(op, OpAcl::set_key_material, std::nullopt, x));
   KMS_TRY(check_keys(op, x));
   auto answer = op.run(x);
-  if (!answer.ok()) return answer;
-
-  AuditEvent event = event_of(AuditStatus::ok, x);
-  event.op = op.audit_name;
-  event.key = shown_key(op, x);
-  event.extra = x.audit_extra;
-  KMS_TRY(x.service.audit.record(event));
+  if (answer.ok()) KMS_TRY(x.record_done());
   return answer;
 }
 
@@ -208,6 +203,17 @@ Error audited_failure(const Service& service, const Request& request, const Iden
 }
 
 }  // namespace
+
+Result<void> Exchange::record_done() {
+  if (audited) return {};
+  AuditEvent event = event_of(AuditStatus::ok, *this);
+  event.op = operation->audit_name;
+  event.key = shown_key(*operation, *this);
+  event.extra = audit_extra;
+  KMS_TRY(service.audit.record(event));
+  audited = true;
+  return {};
+}
 
 Answer error_answer(const Error& error) {
   Answer answer = Answer::json(hadoop::remote_exception_json(error));

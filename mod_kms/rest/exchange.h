@@ -79,7 +79,7 @@ struct Service {
   std::int32_t default_bit_length;
 };
 
-struct Operation;
+struct Operation;  // routes.h
 
 // A key that a request touches, for the key-level check: its ACL name.
 struct TouchedKey {
@@ -100,6 +100,8 @@ struct Exchange {
   bool wants_key_material_acl = false;  // SET_KEY_MATERIAL is needed as well
   std::vector<TouchedKey> touched{};
   std::string audit_extra{};
+  bool audited = false;                  // the OK line is written
+  const Operation* operation = nullptr;  // once selected
   std::optional<KeyOptions> create_options{};
   std::optional<Secret> material{};
   VersionPtr version{};  // of VERSION in the path
@@ -107,6 +109,9 @@ struct Exchange {
   std::int64_t wanted_keys = 1;  // num_keys
   std::vector<VersionPtr> batch_versions{};
 
+  // Writes the OK line. The loop does so after the work; a handler that changes the store hands
+  // this to it as the approval, so that nothing becomes durable without its line.
+  Result<void> record_done();
   const AclSet& acls() const { return service.acls.current(); }
   Caller caller() const { return {identity.short_name, identity.real_short}; }
   bool op_allowed(OpAcl type) const { return acls().op_allowed(type, caller(), service.groups); }

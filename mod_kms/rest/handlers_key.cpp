@@ -90,6 +90,10 @@ Answer version_answer(std::string_view name, std::string_view version_name,
   return answer;
 }
 
+std::string user_provided(const Secret* material) {
+  return std::string("UserProvidedMaterial:") + (material != nullptr ? "true" : "false");
+}
+
 Answer missing_object() {
   return Answer::json("{ }");
 }
@@ -134,10 +138,11 @@ Result<void> resolve_create(Exchange& x) {
 
 Result<Answer> run_create(Exchange& x) {
   const Secret* material = x.material.has_value() ? &*x.material : nullptr;
-  auto created = x.service.keys.create(x.audit_key, *x.create_options, material);
+  x.audit_extra =
+      user_provided(material) + " Description:" + x.create_options->description.value_or("null");
+  auto created = x.service.keys.create(x.audit_key, *x.create_options, material,
+                                       [&x](const KeyVersion*) { return x.record_done(); });
   if (!created.ok()) return std::move(created).error();
-  x.audit_extra = std::string("UserProvidedMaterial:") + (material != nullptr ? "true" : "false") +
-                  " Description:" + x.create_options->description.value_or("null");
   Answer answer =
       version_answer(x.audit_key, (*created)->version_name, **created, x.op_allowed(OpAcl::get));
   answer.status = 201;
@@ -155,11 +160,13 @@ Result<void> resolve_roll(Exchange& x) {
 
 Result<Answer> run_roll(Exchange& x) {
   const Secret* material = x.material.has_value() ? &*x.material : nullptr;
-  auto rolled = x.service.keys.roll(x.name, material);
+  std::string version;
+  auto rolled = x.service.keys.roll(x.name, material, [&](const KeyVersion* fresh) {
+    version = requested_version_name(x.name, *fresh);
+    x.audit_extra = user_provided(material) + " NewVersion:" + version;
+    return x.record_done();
+  });
   if (!rolled.ok()) return std::move(rolled).error();
-  const std::string version = requested_version_name(x.name, **rolled);
-  x.audit_extra = std::string("UserProvidedMaterial:") + (material != nullptr ? "true" : "false") +
-                  " NewVersion:" + version;
   return version_answer(x.name, version, **rolled, x.op_allowed(OpAcl::get));
 }
 
@@ -173,7 +180,7 @@ Result<void> resolve_delete(Exchange& x) {
 }
 
 Result<Answer> run_delete(Exchange& x) {
-  KMS_TRY(x.service.keys.remove(x.name));
+  KMS_TRY(x.service.keys.remove(x.name, [&x](const KeyVersion*) { return x.record_done(); }));
   return Answer::empty();
 }
 

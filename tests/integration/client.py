@@ -12,6 +12,7 @@ import urllib.parse
 from typing import Any
 
 JSON = {"Content-Type": "application/json"}
+SELF = object()  # the user of the Client
 
 
 @dataclasses.dataclass
@@ -50,8 +51,8 @@ class Client:
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
 
     def call(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None,
-             user: str | None = "") -> Answer:
-        user = self.user if user == "" else user
+             user: Any = SELF) -> Answer:
+        user = self.user if user is SELF else user
         if not path.startswith("/"):
             path = "/kms/v1/" + path
         if user is not None:
@@ -68,12 +69,24 @@ class Client:
             sent.setdefault("Content-Length", "0")
         if self.fresh:
             self.close()
-        self.connection.request(method, path, data, sent)
-        got = self.connection.getresponse()
-        answer = Answer(got.status, got.reason, got.getheaders(), got.read())
+        answer = self.exchange(method, path, data, sent)
         if self.fresh:
             self.close()
         return answer
+
+    def exchange(self, *request: Any) -> Answer:
+        """A server may close a kept connection while it is idle. A request that meets this never got there, and is
+        sent anew, once, on a fresh connection, as every client does; a fresh one that is closed is a failure."""
+        kept = self.connection.sock is not None
+        try:
+            self.connection.request(*request)
+            got = self.connection.getresponse()
+        except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
+            self.close()
+            if not kept:
+                raise
+            return self.exchange(*request)
+        return Answer(got.status, got.reason, got.getheaders(), got.read())
 
     def close(self) -> None:
         self.connection.close()

@@ -26,6 +26,8 @@ TOP = Path(__file__).resolve().parents[2]
 DATA = TOP / "tests" / "data"
 BUILD = Path(os.environ.get("KMS_BUILD_DIR", TOP / "build"))
 PASSWORD = "integration-password"
+# httpd itself is built without ASan, so that the runtime has to come before it.
+SANITIZER_RUNTIME = os.environ.get("KMS_SANITIZED", "")
 ITERATIONS = 10000  # the floor that mod_kms accepts; creates stay fast
 
 # Ids that belong to an undisturbed life: what is served, a keystore made or opened, rules in force.
@@ -202,10 +204,13 @@ class Httpd:
         self.slashes = "AllowEncodedSlashes NoDecode\nMergeSlashes Off\n"
         self.limits = "LimitRequestLine 65536\nLimitRequestFieldSize 65536\n"
         self.location = "  KMSEngine On\n  AuthType KMS\n  Require valid-user\n"
+        self.more_locations = ""  # after the one of the KMS, and so over it
+        self.access_log = True
         self.environment: dict[str, str] = {}
         self.process: subprocess.Popen | None = None
         self.announced: set[str] = set()
         self.allowed: set[str] = set()
+        self.usual: set[str] = set()  # of this configuration, at any time
         self._checked = 0
 
     # -- configuration
@@ -225,9 +230,10 @@ class Httpd:
         lines.append(
             f'ServerRoot "{self.run}"\nDefaultRuntimeDir "{self.run}"\nPidFile "{self.run}/httpd.pid"\n'
             f'Mutex "file:{self.run}" default\nErrorLog "{self.error_log}"\nLogLevel notice kms:info\n'
-            f'CustomLog "{self.run}/access_log" "%P %>s %m %U%q"\n'
             f"ServerName 127.0.0.1:{self.port}\nListen 127.0.0.1:{self.port}\nListenBacklog 500\n"
             "ServerTokens Prod\nKeepAlive On\nKeepAliveTimeout 60\nMaxKeepAliveRequests 0\n")
+        if self.access_log:
+            lines.append(f'CustomLog "{self.run}/access_log" "%P %>s %m %U%q"\n')
         lines += [self.limits, self.slashes, self.children]
         if account is not None:
             lines.append(f'User "#{account.pw_uid}"\nGroup "#{account.pw_gid}"\n')
@@ -236,7 +242,7 @@ class Httpd:
         if self.audit_log is not None:
             lines.append(f'KMSAuditLog "{self.audit_log}"\n')
         lines += [line + "\n" for line in self.directives]
-        lines.append(f'<Location "/">\n{self.location}</Location>\n')
+        lines.append(f'<Location "/">\n{self.location}</Location>\n{self.more_locations}')
         self.config_file.write_text("".join(lines))
         return self.config_file
 
@@ -245,6 +251,8 @@ class Httpd:
 
     def environ(self) -> dict[str, str]:
         clean = {k: v for k, v in os.environ.items() if not k.startswith("HADOOP_")}
+        if SANITIZER_RUNTIME:
+            clean["LD_PRELOAD"] = SANITIZER_RUNTIME
         return {**clean, **self.environment}
 
     def configtest(self) -> tuple[int, str]:
@@ -361,7 +369,7 @@ class Httpd:
         """What the log has, since the last call, that nobody announced; and what was announced and never came."""
         lines = (self.log_text() + self.stderr()).splitlines()
         fresh, self._checked = lines[self._checked:], len(lines)
-        known = ORDINARY_IDS | self.announced | self.allowed
+        known = ORDINARY_IDS | self.usual | self.announced | self.allowed
         bad, seen = [], set()
         for line in fresh:
             ids = set(LOG_ID.findall(line))

@@ -14,8 +14,8 @@ DENIED = "org.apache.hadoop.security.authorize.AuthorizationException"
 # A call that needs the op ACL, as the user and with the key named, and what Java calls the operation when refusing it.
 Call = Callable[[Client, dict], Answer]
 CALLS: dict[str, list[tuple[str, Call]]] = {
-    "CREATE": [("CREATE_KEY", lambda c, e: c.create("new-by-" + c.user))],
-    "DELETE": [("DELETE_KEY", lambda c, e: c.delete("victim-" + c.user))],
+    "CREATE": [("CREATE_KEY", lambda c, e: c.create("new-by-" + c.user.lower()))],
+    "DELETE": [("DELETE_KEY", lambda c, e: c.delete("victim-" + c.user.lower()))],
     "ROLLOVER": [("ROLL_NEW_VERSION", lambda c, e: c.roll("k"))],
     "GET": [("GET_CURRENT_KEY", lambda c, e: c.current("k")), ("GET_KEY_VERSION", lambda c, e: c.version("k@0")),
             ("GET_KEY_VERSIONS", lambda c, e: c.versions("k"))],
@@ -23,7 +23,7 @@ CALLS: dict[str, list[tuple[str, Call]]] = {
     "GET_METADATA": [("GET_METADATA", lambda c, e: c.metadata("k")),
                      ("GET_METADATA", lambda c, e: c.call("GET", "key/k")),
                      ("GET_KEYS_METADATA", lambda c, e: c.call("GET", "keys/metadata?key=k"))],
-    "SET_KEY_MATERIAL": [("CREATE_KEY", lambda c, e: c.create("given-by-" + c.user, material="A" * 22)),
+    "SET_KEY_MATERIAL": [("CREATE_KEY", lambda c, e: c.create("given-by-" + c.user.lower(), material="A" * 22)),
                          ("ROLL_NEW_VERSION", lambda c, e: c.roll("k", material="A" * 22))],
     "GENERATE_EEK": [("GENERATE_EEK", lambda c, e: c.generate("k")), ("REENCRYPT_EEK", lambda c, e: c.reencrypt(e)),
                      ("REENCRYPT_EEK_BATCH", lambda c, e: c.reencrypt_batch("k", [e]))],
@@ -48,7 +48,7 @@ def module_server(module_registry) -> Httpd:
     u = Client(server.port)
     u.create("k", length=128)
     for prefix in ("only-", "not-"):
-        u.create(f"victim-{prefix}DELETE")
+        u.create(f"victim-{prefix}delete")
     return server
 
 

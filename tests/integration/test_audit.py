@@ -99,7 +99,7 @@ def test_refusals_and_failures(httpd: Httpd) -> None:
                               f"URL:http://127.0.0.1:{httpd.port}/kms/v1/keys/names ErrorMsg:'Authentication required'")
     assert rest[1] == "ERROR[user=alice] Method:'POST' Exception:" \
         "'IllegalArgumentException Wrong eek_op value, it must be generate or decrypt'"
-    assert rest[2] == "ERROR[user=alice] Method:'POST' Exception:'IOException Can't find Metadata for key no-such-key'"
+    assert rest[2] == "ERROR[user=alice] Method:'POST' Exception:'Can't find Metadata for key no-such-key'"
     assert len(rest) == 3
 
 

@@ -91,7 +91,7 @@ def test_hang_up_without_reading(server: Httpd) -> None:
 @pytest.mark.parametrize("body", [b"", b" ", b"\n", b"{", b"[", b'"', b'{"name"', b'{"name":', b"nul", b"\x00", b"\xff\xfe",
                                   b"\xef\xbb\xbf", b"{'name': 'x'}", b"{name: 1}", b"/**/{}", b"[1", b"{]",
                                   b'{"name": "\xc3"}', b'{"name": "\xed\xa0\x80"}', b'{"name": "\\ud800"}',
-                                  b'{"name": "a\\u0000b"}', b'{"name": "\x01"}', b'{"a": 1e999999}', b"-", b"01"],
+                                  b'{"name": "\x01"}', b'{"a": 1e999999}', b"-", b"01"],
                          ids=lambda b: repr(b)[2:-1] or "empty")
 def test_what_is_no_json(client: Client, body: bytes) -> None:
     for path in ("keys", "key/k", "keyversion/k@0/_eek?eek_op=decrypt", "key/k/_reencryptbatch"):
@@ -131,11 +131,11 @@ def test_deep_json(client: Client) -> None:
     for depth in (50, 1000, 100000):
         for opener, closer in (("[", "]"), ('{"a":', "}")):
             nested = opener * depth + "1" + closer * depth
-            assert client.call("POST", "keys", nested).status in (400, 500)
+            assert client.call("POST", "keys", nested).status in (400, 413, 500)
             answer = client.call("POST", "keys", '{"name": "deep-%d%s", "other": %s}' %
                                  (depth, "l" if opener == "[" else "o", nested))
-            assert answer.status in (201, 400, 500)
-            assert client.call("POST", "keys", opener * depth).status in (400, 500)
+            assert answer.status in (201, 400, 413, 500)
+            assert client.call("POST", "keys", opener * depth).status in (400, 413, 500)
 
 
 def test_wide_json(client: Client) -> None:
@@ -182,7 +182,7 @@ def test_header_values_that_are_odd(client: Client) -> None:
                  "If-None-Match", "If-Modified-Since", "Expect"):
         for value in ("", " ", ",", ";", "=", '"', "/", "a/b;c", "\xff", "x" * 60000, "*/*;q=2", "bytes=0-0"):
             answer = client.call("GET", "key/k/_currentversion", headers={name: value})
-            assert answer.status in (200, 401, 403, 406, 417, 500), (name, value[:10], answer.status)
+            assert answer.status in (200, 401, 403, 406, 415, 417, 500), (name, value[:10], answer.status)
 
 
 def test_a_head_too_large(server: Httpd) -> None:
@@ -197,7 +197,8 @@ def test_a_head_too_large(server: Httpd) -> None:
 @pytest.mark.parametrize("path", ["%", "%2", "%zz", "%00", "%c3%28", "%ff", "%2e%2e", "..", "a%0d%0aX:y", "%252f", ";",
                                   ";a=b", "k;x", "k@", "@", "@0", "k@-1", "k@00", "k@99999999999999999999", "k@0@0",
                                   "?", "%3f", "%23", "//", "a//b", "a/./b", "a/../b"])
-def test_odd_paths(client: Client, path: str) -> None:
+def test_odd_paths(client: Client, server: Httpd, path: str) -> None:
+    server.allow("AH10244")  # httpd's own complaint of a path that it cannot decode
     for form in (f"key/{path}", f"key/{path}/_metadata", f"keyversion/{path}", f"key/{path}/_eek?eek_op=generate"):
         answer = client.call("GET", form)
         assert answer.status in (200, 400, 404, 405, 500)
@@ -206,7 +207,7 @@ def test_odd_paths(client: Client, path: str) -> None:
 
 
 @pytest.mark.parametrize("count, status", [("0", 200), ("-5", 200), ("", 200), ("abc", 500), ("2147483648", 500),
-                                           ("1.5", 500), (" 1", 500), ("%2B1", 200)])
+                                           ("1.5", 500), ("%201", 500), ("%2B1", 200)])
 def test_num_keys(client: Client, count: str, status: int) -> None:
     answer = client.call("GET", f"key/k/_eek?eek_op=generate&num_keys={count}")
     assert answer.status == status

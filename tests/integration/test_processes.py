@@ -2,7 +2,6 @@
 """Several children, one keystore: what one child answered the next request on any child sees; restarts lose nothing."""
 from __future__ import annotations
 
-import http.client
 import os
 import signal
 import threading
@@ -120,37 +119,26 @@ class Load:
         except Exception as e:  # pylint: disable=broad-except  # whatever it is, it is a failed request
             self.failures.append(f"{work.__name__}: {e!r}")
 
-    def once(self, call, *args):
-        """A kept connection that the server closes while it is idle may cost a request that never got there; every
-        client, Java's too, sends it anew on a fresh one. No more than once, and never after a part of an answer."""
-        self.requests += 1
-        try:
-            return call(*args)
-        except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
-            if self.fresh:
-                raise
-            call.__self__.close()
-            return call(*args)
-
     def remember(self, version: dict) -> None:
         with self.lock:
             self.versions[version["versionName"]] = version["material"]
 
     def expect(self, answer, status: int):
+        self.requests += 1
         if answer.status != status:
             raise AssertionError(f"{answer.status} {answer.reason}: {answer.body[:200]!r}")
         return answer
 
     def make(self, client: Client, i: int) -> None:
         name = f"made-{i}-{len(self.versions)}"
-        self.remember(self.expect(self.once(client.create, name), 201).json())
-        self.remember(self.expect(self.once(client.roll, name), 200).json())
+        self.remember(self.expect(client.create(name), 201).json())
+        self.remember(self.expect(client.roll(name), 200).json())
         time.sleep(0.02)
 
     def use(self, client: Client, i: int) -> None:
-        eek = self.expect(self.once(client.generate, f"load-{i % 3}"), 200).json()[0]
-        first = self.expect(self.once(client.decrypt, eek), 200).json()
-        again = self.expect(self.once(client.decrypt, eek), 200).json()
+        eek = self.expect(client.generate(f"load-{i % 3}"), 200).json()[0]
+        first = self.expect(client.decrypt(eek), 200).json()
+        again = self.expect(client.decrypt(eek), 200).json()
         if first["material"] != again["material"]:
             raise AssertionError("two answers for one EEK")
 

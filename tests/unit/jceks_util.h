@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <stdlib.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -17,28 +16,10 @@
 #include "keystore/jceks/container.h"
 #include "keystore/jceks/jceks_store.h"
 #include "keystore/jceks/key_codec.h"
+#include "temp_dir.h"
 #include "unit.h"
 
 namespace unit {
-
-// A folder that goes away with the test.
-class TempDir {
- public:
-  TempDir() {
-    std::string name = (std::filesystem::temp_directory_path() / "kms-jceks-XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) _fail("mkdtemp", 0);
-    path_ = name;
-  }
-  ~TempDir() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  std::string file(std::string_view name) const { return path_ + "/" + std::string(name); }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 inline void write_file(const std::string& path, std::string_view data) {
   std::ofstream out(path, std::ios::binary | std::ios::trunc);
@@ -109,15 +90,9 @@ inline kms::KeyOptions aes(std::int32_t bits = 128) {
 }
 
 template <class T>
-T& must(kms::Result<T>&& result, const char* where = "") {
-  static thread_local std::vector<std::unique_ptr<kms::Result<T>>> kept;
-  if (!result.ok()) {
-    print_message("%s %s\n", where, result.error().message.c_str());
-    _fail(where, 0);
-  }
-  kept.clear();
-  kept.push_back(std::make_unique<kms::Result<T>>(std::move(result)));
-  return **kept.back();
+T must(kms::Result<T>&& result) {
+  if (!result.ok()) _fail(result.error().message.c_str(), 0);
+  return std::move(*result);
 }
 
 template <class T>
@@ -150,6 +125,12 @@ inline kms::Bytes cheap_keystore(int count, std::string_view password = "none") 
     out.add(kms::jceks::EntryTag::secret_key, name + "@0", 1700000000000, *version);
   }
   return *out.finish(secret.view());
+}
+
+inline std::vector<kms::jceks::RawEntry> entries_of(const std::string& path,
+                                                    std::string_view password = "none") {
+  const std::string data = read_file(path);
+  return must(kms::jceks::parse_container(kms::as_bytes(data), kms::as_bytes(password))).entries;
 }
 
 inline void write_file(const std::string& path, kms::ByteView data) {

@@ -56,9 +56,12 @@ std::string rule(const std::string& name, const std::string& value) {
   return "<property><name>" + name + "</name><value>" + value + "</value></property>\n";
 }
 
-std::string rules(const std::string& body) { return "<configuration>\n" + body + "</configuration>"; }
+std::string rules(const std::string& body) {
+  return "<configuration>\n" + body + "</configuration>";
+}
 
-std::shared_ptr<const AclSet> parse(const std::string& body, std::vector<std::string>* said = nullptr) {
+std::shared_ptr<const AclSet> parse(const std::string& body,
+                                    std::vector<std::string>* said = nullptr) {
   std::vector<std::string> warnings;
   hadoop::Configuration conf;
   auto parsed = hadoop::parse_site_xml(rules(body), "acls.xml", ".");
@@ -100,7 +103,9 @@ KeyOp key_op(const std::string& name) {
 }
 
 void check_as_in_hadoop(const AclSet& set, const json_t* check) {
-  const auto want = [check](const char* name) { return json_is_true(json_object_get(check, name)); };
+  const auto want = [check](const char* name) {
+    return json_is_true(json_object_get(check, name));
+  };
   const auto groups = groups_answering(strings(json_object_get(check, "groups")));
   const std::string user = unit::text_of(check, "user"), real = unit::text_of(check, "real");
   const Caller caller{user, real};
@@ -147,8 +152,9 @@ void no_rules(void**) {
 
 void groups_that_cannot_be_told(void**) {
   const auto groups = groups_answering(Error(ErrorKind::unavailable, "down"));
-  const auto set = parse(rule("hadoop.kms.acl.GET", "alice g") + rule("hadoop.kms.blacklist.CREATE", "hdfs g") +
-                         rule("key.acl.k.READ", "alice g"));
+  const auto set =
+      parse(rule("hadoop.kms.acl.GET", "alice g") + rule("hadoop.kms.blacklist.CREATE", "hdfs g") +
+            rule("key.acl.k.READ", "alice g"));
   assert_true(set->op_allowed(OpAcl::get, {"alice", {}}, *groups));
   assert_false(set->op_allowed(OpAcl::get, {"bob", {}}, *groups));
   assert_false(set->op_allowed(OpAcl::create, {"bob", {}}, *groups));
@@ -178,7 +184,8 @@ void variables_in_rules(void**) {
   TempDir dir;
   const auto groups = groups_answering(std::vector<std::string>{"g"});
   const auto path =
-      dir.write("acls.xml", rules(rule("admins", "alice,bob") + rule("hadoop.kms.acl.CREATE", "${admins},${user.name}") +
+      dir.write("acls.xml", rules(rule("admins", "alice,bob") +
+                                  rule("hadoop.kms.acl.CREATE", "${admins},${user.name}") +
                                   rule("hadoop.kms.acl.GET", "${nobody}")));
   std::vector<std::string> warnings;
   const auto set = AclSet::load(path, warnings, {{"user.name", "kms"}});
@@ -187,9 +194,12 @@ void variables_in_rules(void**) {
     assert_true((*set)->op_allowed(OpAcl::create, {user, {}}, *groups));
   assert_false((*set)->op_allowed(OpAcl::create, {"carol", {}}, *groups));
   assert_int_equal(warnings.size(), 1);
-  assert_text(warnings[0], path + ":4: property hadoop.kms.acl.GET: nothing defines ${nobody}, it stays as written");
+  assert_text(
+      warnings[0],
+      path + ":4: property hadoop.kms.acl.GET: nothing defines ${nobody}, it stays as written");
   warnings.clear();
-  dir.write("acls.xml", rules(rule("a", "${b}") + rule("b", "${a}") + rule("hadoop.kms.acl.GET", "${a}")));
+  dir.write("acls.xml",
+            rules(rule("a", "${b}") + rule("b", "${a}") + rule("hadoop.kms.acl.GET", "${a}")));
   assert_false(AclSet::load(path, warnings).ok());
 }
 
@@ -200,7 +210,8 @@ void skipped_rules_are_warned_of(void**) {
     return said.size() == 1 ? said[0] : std::to_string(said.size()) + " warnings";
   };
   assert_text(warning("hadoop.kms.acl.create"),
-              "acls.xml:2: property hadoop.kms.acl.create: skipped, 'create' is none of: CREATE, DELETE, ROLLOVER, "
+              "acls.xml:2: property hadoop.kms.acl.create: skipped, 'create' is none of: CREATE, "
+              "DELETE, ROLLOVER, "
               "GET, GET_KEYS, GET_METADATA, SET_KEY_MATERIAL, GENERATE_EEK, DECRYPT_EEK");
   assert_contains(warning("hadoop.kms.blacklist."), "skipped, '' is none of");
   assert_contains(warning("key.acl.k.REED"),
@@ -225,9 +236,11 @@ void traps_are_warned_of(void**) {
     parse(rule("hadoop.kms.acl.GET", value), &said);
     return said.size() == 1 ? said[0] : std::to_string(said.size()) + " warnings";
   };
-  for (const char* fine : {"*", " * ", "alice,bob g1,g2", " g1", "alice\nbob g1", " ", "~p", "alice", "a g1, g2"})
+  for (const char* fine :
+       {"*", " * ", "alice,bob g1,g2", " g1", "alice\nbob g1", " ", "~p", "alice", "a g1, g2"})
     assert_text(warning(fine), "0 warnings");
-  assert_contains(warning("alice, bob"), "the first blank ends the users, so these are groups: 'bob'");
+  assert_contains(warning("alice, bob"),
+                  "the first blank ends the users, so these are groups: 'bob'");
   assert_contains(warning("alice ,bob"), "these are groups: 'bob'");
   assert_contains(warning("\n  alice,\n  bob\n"), "these are groups: 'alice', 'bob'");
   assert_contains(warning("alice g1 g2"), "'g1 g2' is taken as one name");
@@ -275,7 +288,8 @@ void changes_come_into_force(void**) {
   r.file->poll();
   assert_text(r.log.take(), "");
   r.check_in_force("alice", "carol");
-  r.dir.write("kms-acls.xml", rules(rule("hadoop.kms.acl.CREATE", "carol") + rule("key.acl.k.X", "a")));
+  r.dir.write("kms-acls.xml",
+              rules(rule("hadoop.kms.acl.CREATE", "carol") + rule("key.acl.k.X", "a")));
   r.check_in_force("alice", "carol");
   r.file->poll();
   r.check_in_force("carol", "alice");

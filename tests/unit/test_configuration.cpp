@@ -108,8 +108,8 @@ void later_files_win_unless_final(void**) {
   conf.set_default("a", "default");
   conf.set_default("d", "default");
   assert_true(conf.find("d")->built_in);
-  const auto one =
-      dir.write("one.xml", site("\n" + property("a", "1", "<final>true</final>") + property("b", "1")));
+  const auto one = dir.write(
+      "one.xml", site("\n" + property("a", "1", "<final>true</final>") + property("b", "1")));
   const auto two = dir.write("two.xml", site("\n\n" + property("a", "2") + property("b", "2")));
   assert_true(conf.add_file(one).ok());
   assert_true(conf.add_file(two).ok());
@@ -119,8 +119,7 @@ void later_files_win_unless_final(void**) {
   assert_text(conf.find("b")->origin.text(), two + ":3");
   assert_text(*conf.get("d"), "default");
   assert_int_equal(conf.warnings.size(), 1);
-  assert_text(conf.warnings[0],
-              two + ":3: property a: ignored, since " + one + ":2 says final");
+  assert_text(conf.warnings[0], two + ":3: property a: ignored, since " + one + ":2 says final");
 }
 
 void override_beats_final_before_and_after(void**) {
@@ -159,7 +158,8 @@ void what_hadoop_passes_over_is_warned_of(void**) {
       "f.xml", ".", &warnings);
   assert_true(parsed.ok());
   assert_int_equal(warnings.size(), 2);
-  assert_text(warnings[0], "f.xml:2: <final> says ' true'; Hadoop takes only the exact word 'true'");
+  assert_text(warnings[0],
+              "f.xml:2: <final> says ' true'; Hadoop takes only the exact word 'true'");
   assert_text(warnings[1], "f.xml:3: Hadoop takes no notice of an element <proprety>");
 }
 
@@ -236,8 +236,9 @@ void entities_are_refused(void**) {
   assert_contains(
       error_of("<!DOCTYPE configuration [<!ENTITY e SYSTEM \"file:///etc/passwd\">]>" + body),
       "not accepted");
-  assert_contains(error_of("<!DOCTYPE configuration [<!ENTITY % p SYSTEM \"http://x/\">%p;]>" + body),
-                  "not accepted");
+  assert_contains(
+      error_of("<!DOCTYPE configuration [<!ENTITY % p SYSTEM \"http://x/\">%p;]>" + body),
+      "not accepted");
   assert_text(error_of("<!DOCTYPE configuration SYSTEM \"http://x/x.dtd\">" + body),
               "f.xml:1: entity 'e' is not defined");
   assert_contains(error_of(body), "undefined entity");
@@ -255,15 +256,15 @@ void encodings(void**) {
     return out;
   };
   const std::string plain = site(property("a", "v"));
-  for (const std::string& xml :
-       {utf16(plain, false), utf16(plain, true), "\xef\xbb\xbf" + plain,
-        "<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?>" + plain}) {
+  for (const std::string& xml : {utf16(plain, false), utf16(plain, true), "\xef\xbb\xbf" + plain,
+                                 "<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?>" + plain}) {
     auto parsed = hadoop::parse_site_xml(xml, "f.xml", ".");
     assert_true(parsed.ok());
     assert_text(parsed->at(0).value, "v");
   }
   auto latin = hadoop::parse_site_xml(
-      "<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?>" + site(property("a", "\xe9")), "f.xml", ".");
+      "<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?>" + site(property("a", "\xe9")), "f.xml",
+      ".");
   assert_true(latin.ok());
   assert_text(latin->at(0).value, "é");
   assert_contains(error_of(site(property("a", "\xff\xfe"))), "not well-formed");
@@ -304,7 +305,8 @@ void circles_depth_and_number_of_includes(void**) {
   assert_contains(hadoop::read_site_xml(dir.path("a.xml")).error().message, "includes itself");
 
   for (int i = 1; i < 17; ++i)
-    dir.write("d" + std::to_string(i) + ".xml", site(include("d" + std::to_string(i + 1) + ".xml")));
+    dir.write("d" + std::to_string(i) + ".xml",
+              site(include("d" + std::to_string(i + 1) + ".xml")));
   dir.write("d17.xml", site(property("deep", "1")));
   assert_contains(hadoop::read_site_xml(dir.path("d1.xml")).error().message,
                   "includes nested deeper than 16 files");

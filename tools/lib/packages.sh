@@ -28,8 +28,8 @@ serve  cmd:curl             curl             curl               curl
 serve  cmd:setsid           util-linux       util-linux         util-linux
 check  pc:cmocka            libcmocka-dev    libcmocka-devel    libcmocka-devel
 check  python:pytest        python3-pytest   python3-pytest     python311-pytest
-check  cmd:javac            default-jdk-headless java-17-openjdk-devel java-17-openjdk-devel
-check  cmd:mvn              maven            maven              maven
+java   cmd:javac            default-jdk-headless java-17-openjdk-devel java-17-openjdk-devel
+java   cmd:mvn              maven            maven              maven
 check  cmd:shellcheck       shellcheck       ShellCheck         ShellCheck
 check  cmd:xz               xz-utils         xz                 xz
 sanit  lib:libasan.so       -                libasan            libasan8

@@ -22,6 +22,18 @@ Result<void> check_directory(const std::string& path) {
   return {};
 }
 
+// A tool that root runs must not make files that the server cannot use: what it makes goes to the
+// owner of the keystore, or of its directory.
+void choose_owner(JceksOptions& options) {
+  if (::geteuid() != 0 || options.owner_uid != static_cast<uid_t>(-1)) return;
+  struct stat st;
+  if (::stat(options.path.c_str(), &st) != 0 &&
+      ::stat(directory_of(options.path).c_str(), &st) != 0)
+    return;
+  options.owner_uid = st.st_uid;
+  options.owner_gid = st.st_gid;
+}
+
 void warn_of_password(const JceksOptions& options, const Secret& password, Logger& logger) {
   for (const std::uint8_t b : password.view()) {
     if (b >= 0x20 && b <= 0x7E) continue;
@@ -83,6 +95,7 @@ Result<std::unique_ptr<KeyStore>> open_store(JceksOptions options, Secret passwo
     options.iterations = kDefaultIterations;  // as the JDK does
   KMS_TRY(pbe_available());
   KMS_TRY(check_directory(options.path));
+  choose_owner(options);
   warn_of_password(options, password, logger);
   auto first = check_only ? look(options, password) : recover(options, password, logger);
   if (!first.ok()) return std::move(first).error();

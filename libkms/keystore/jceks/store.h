@@ -33,9 +33,10 @@ class JceksStore final : public KeyStore {
   Result<VersionPtr> current_version(std::string_view name) override;
   Result<std::vector<VersionPtr>> versions(std::string_view name) override;
   Result<VersionPtr> create(std::string_view name, const KeyOptions& options,
-                            const Secret* material) override;
-  Result<VersionPtr> roll(std::string_view name, const Secret* material) override;
-  Result<void> remove(std::string_view name) override;
+                            const Secret* material, const Approval& approval) override;
+  Result<VersionPtr> roll(std::string_view name, const Secret* material,
+                          const Approval& approval) override;
+  Result<void> remove(std::string_view name, const Approval& approval) override;
   Result<void> invalidate(std::string_view name) override;
 
  private:
@@ -43,19 +44,21 @@ class JceksStore final : public KeyStore {
   struct Change {
     std::vector<EntryPtr> put;
     std::vector<std::string> erase;
+    VersionPtr fresh;  // shown to the approval
   };
   using Decide = std::function<Result<Change>(const Snapshot&)>;
   class Turn;  // holds both locks of a writer
   class Roll;  // one new version of a key
 
   // Snapshots (store_state.cpp).
-  const Snapshot& snapshot();
-  void refresh_locked();
+  Result<const Snapshot*> snapshot();
+  bool refresh_locked();
   void sync_with_file();
   void adopt(SnapshotPtr fresh);
   void complain(const FileId& about, const Error& error);
   Result<void> open_lock_file();
-  void check_lock_file();
+  Result<void> check_lock_file();
+  void poll_lock_file();
   void look_at_file_locked();
   std::atomic<std::uint64_t>& generation() { return *generation_.load(std::memory_order_acquire); }
 
@@ -68,10 +71,10 @@ class JceksStore final : public KeyStore {
                                                    std::int32_t count);
 
   // Changes (store_write.cpp).
-  Result<void> commit(const Decide& decide);
+  Result<void> commit(const Decide& decide, const Approval& approval);
   Result<SnapshotPtr> writable_base();
-  Result<void> write(const Snapshot& base, const Change& change);
-  void publish(Snapshot::Map entries, const FileId& file);
+  Result<void> write(const Snapshot& base, const Change& change, const Approval& approval);
+  void publish(SnapshotPtr fresh) noexcept;
   Result<Bytes> seal_metadata(const StoredMetadata& stored);
   Result<Bytes> seal_version(const StoredMetadata& of, const Secret& material);
   static EntryPtr metadata_entry(const std::string& alias, Bytes body, StoredMetadata stored);
@@ -100,6 +103,7 @@ class JceksStore final : public KeyStore {
 
   std::mutex write_mutex_;  // guards what follows, and orders the writers of the process
   std::unique_ptr<LockFile> lock_;
+  bool lock_lost_ = false;                          // said already that it cannot be opened anew
   std::vector<std::unique_ptr<LockFile>> retired_;  // readers may still look at their mappings
 };
 

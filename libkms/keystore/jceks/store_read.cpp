@@ -112,7 +112,9 @@ Result<VersionPtr> JceksStore::version_of(const Snapshot& s, std::string_view al
 }
 
 Result<std::vector<std::string>> JceksStore::names() {
-  const Snapshot& s = snapshot();
+  auto seen = snapshot();
+  if (!seen.ok()) return std::move(seen).error();
+  const Snapshot& s = **seen;
   std::vector<std::string> out;
   for (const auto& [alias, entry] : s.entries)
     if (alias.find('@') == std::string::npos) out.push_back(to_utf8(alias));
@@ -121,18 +123,24 @@ Result<std::vector<std::string>> JceksStore::names() {
 }
 
 Result<MetadataPtr> JceksStore::metadata(std::string_view name) {
-  auto key = hadoop_key(snapshot(), name);
+  auto seen = snapshot();
+  if (!seen.ok()) return std::move(seen).error();
+  auto key = hadoop_key(**seen, name);
   if (!key.ok()) return std::move(key).error();
   return *key != nullptr ? (*key)->peek()->metadata : MetadataPtr();
 }
 
 Result<VersionPtr> JceksStore::version(std::string_view version_name) {
   const FoldedAlias alias(version_name);
-  return version_of(snapshot(), alias.view());
+  auto seen = snapshot();
+  if (!seen.ok()) return std::move(seen).error();
+  return version_of(**seen, alias.view());
 }
 
 Result<VersionPtr> JceksStore::current_version(std::string_view name) {
-  const Snapshot& s = snapshot();
+  auto seen = snapshot();
+  if (!seen.ok()) return std::move(seen).error();
+  const Snapshot& s = **seen;
   auto key = hadoop_key(s, name);
   if (!key.ok()) return std::move(key).error();
   if (*key == nullptr) return VersionPtr();
@@ -162,7 +170,9 @@ std::vector<const Entry*> JceksStore::version_entries(const Snapshot& s, std::st
 }
 
 Result<std::vector<VersionPtr>> JceksStore::versions(std::string_view name) {
-  const Snapshot& s = snapshot();
+  auto seen = snapshot();
+  if (!seen.ok()) return std::move(seen).error();
+  const Snapshot& s = **seen;
   auto key = hadoop_key(s, name);
   if (!key.ok()) return std::move(key).error();
   std::vector<VersionPtr> out;

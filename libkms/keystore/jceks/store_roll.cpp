@@ -43,7 +43,7 @@ class JceksStore::Roll {
     if (s.find(version) != nullptr)
       return Error(ErrorKind::io, "Key " + version + " already exists in " + store_.uri());
     made_ = version_entry(version, sealed_version_, material());
-    return Change{{made_, metadata_entry(alias, sealed_metadata_, next_)}, {}};
+    return Change{{made_, metadata_entry(alias, sealed_metadata_, next_)}, {}, made()};
   }
 
   VersionPtr made() const { return made_->peek()->version; }
@@ -79,10 +79,13 @@ class JceksStore::Roll {
   EntryPtr made_;
 };
 
-Result<VersionPtr> JceksStore::roll(std::string_view name, const Secret* material) {
+Result<VersionPtr> JceksStore::roll(std::string_view name, const Secret* material,
+                                    const Approval& approval) {
   Roll roll(*this, name, material);
-  KMS_TRY(roll.prepare(snapshot()));
-  KMS_TRY(commit([&](const Snapshot& s) { return roll.apply(s); }));
+  auto seen = snapshot();
+  if (!seen.ok()) return std::move(seen).error();
+  KMS_TRY(roll.prepare(**seen));
+  KMS_TRY(commit([&](const Snapshot& s) { return roll.apply(s); }, approval));
   return roll.made();
 }
 

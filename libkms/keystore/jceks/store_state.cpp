@@ -5,6 +5,7 @@
 #include <climits>
 #include <cstdlib>
 #include <exception>
+#include <utility>
 
 #include "keystore/jceks/store.h"
 
@@ -33,20 +34,27 @@ void JceksStore::log(LogLevel level, std::string_view id, std::string_view text)
 }
 
 // The hot path: two loads and a comparison.
-const Snapshot& JceksStore::snapshot() {
+Result<const Snapshot*> JceksStore::snapshot() {
   const std::uint64_t now = generation().load(std::memory_order_acquire);
-  if (const Snapshot* mine = cached_.get(now)) return *mine;
+  if (const Snapshot* mine = cached_.get(now)) return mine;
   const std::lock_guard hold(state_mutex_);
-  refresh_locked();
-  return *cached_.put(seen_generation_, current_);
+  if (!refresh_locked())
+    return Error(ErrorKind::unavailable,
+                 "The keystore " + options_.path +
+                     " was changed and cannot be read; its keys are refused until it is mended");
+  return cached_.put(seen_generation_, current_);
 }
 
-// The generation is read before the file: a writer in between is seen the next time.
-void JceksStore::refresh_locked() {
+// The generation is read before the file: a writer in between is seen the next time. False when
+// somebody committed a change that cannot be read: what is in memory would be a lie then, and is
+// not answered with. A file that was damaged without a commit leaves the last state true.
+bool JceksStore::refresh_locked() {
   const std::uint64_t now = generation().load(std::memory_order_acquire);
-  if (now == seen_generation_) return;
+  if (now == seen_generation_) return true;
   sync_with_file();
+  if (vanished_ || damaged_) return false;
   seen_generation_ = now;
+  return true;
 }
 
 // Loads the file if it is another one than current_ was read from. Whatever goes wrong, the last
@@ -112,11 +120,11 @@ Result<void> JceksStore::attach() {
   const std::lock_guard hold(state_mutex_);
   const std::uint64_t now = generation().load(std::memory_order_acquire);
   sync_with_file();
-  seen_generation_ = now;
+  if (!vanished_ && !damaged_) seen_generation_ = now;
   return {};
 }
 
-// write_mutex_ is held.
+// write_mutex_ is held. An earlier file stays mapped, since readers may be looking at it.
 Result<void> JceksStore::open_lock_file() {
   auto fresh = LockFile::open(hidden_beside(real_path(options_.path), ".lock"),
                               {options_.owner_uid, options_.owner_gid}, options_.lock_timeout_ms);
@@ -127,18 +135,25 @@ Result<void> JceksStore::open_lock_file() {
   return {};
 }
 
-// Another file than ours, or a shortened one, at the lock file's place.
-void JceksStore::check_lock_file() {
+// write_mutex_ is held. There may be another file than ours, or a shortened one, at its place.
+Result<void> JceksStore::check_lock_file() {
+  if (lock_ == nullptr) return open_lock_file();
+  if (lock_->is_current()) return {};
+  KMS_TRY(open_lock_file());
+  log(LogLevel::warn, "KMS0112",
+      about(lock_->path(),
+            "the lock file was removed, replaced or cut while in use; it was opened anew"));
+  lock_lost_ = false;
+  return {};
+}
+
+void JceksStore::poll_lock_file() {
   const std::unique_lock writers(write_mutex_, std::try_to_lock);
-  // A writer at work checks for itself.
-  if (!writers.owns_lock() || lock_ == nullptr || lock_->is_current()) return;
-  const std::string path = lock_->path();
-  if (auto opened = open_lock_file(); opened.ok()) {
-    log(LogLevel::warn, "KMS0112",
-        about(path, "the lock file was removed, replaced or cut while in use; it was opened anew"));
-  } else {
-    log(LogLevel::error, "KMS0113", about(path, opened.error().message));
-  }
+  // A writer at work checks for itself; a read-only service has no lock file.
+  if (!writers.owns_lock() || lock_ == nullptr) return;
+  auto checked = check_lock_file();
+  if (!checked.ok() && !std::exchange(lock_lost_, true))
+    log(LogLevel::error, "KMS0113", about(lock_->path(), checked.error().message));
 }
 
 // Notices a file that was replaced without a bump: by keytool, or by a writer that died before it.
@@ -156,7 +171,7 @@ void JceksStore::look_at_file_locked() {
 void JceksStore::poll() noexcept {
   if (check_only_) return;
   try {
-    check_lock_file();
+    poll_lock_file();
     const std::lock_guard hold(state_mutex_);
     look_at_file_locked();
   } catch (const std::exception& e) {

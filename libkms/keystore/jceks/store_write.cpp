@@ -58,7 +58,7 @@ class JceksStore::Turn {
     }
     // The lock counts only while the path still names the locked file.
     for (int i = 0; i < 3; ++i) {
-      if (store_.lock_ == nullptr || !store_.lock_->is_current()) KMS_TRY(store_.open_lock_file());
+      KMS_TRY(store_.check_lock_file());
       KMS_TRY(store_.lock_->lock(left()));
       if ((locked_ = store_.lock_->is_current())) return {};
       store_.lock_->unlock();
@@ -78,7 +78,7 @@ class JceksStore::Turn {
   bool locked_ = false;
 };
 
-Result<void> JceksStore::commit(const Decide& decide) {
+Result<void> JceksStore::commit(const Decide& decide, const Approval& approval) {
   if (check_only_) return Error(ErrorKind::unsupported, "The keystore was opened for a check only");
   Turn turn(*this);
   KMS_TRY(turn.take());
@@ -86,7 +86,7 @@ Result<void> JceksStore::commit(const Decide& decide) {
   if (!base.ok()) return std::move(base).error();
   auto change = decide(**base);
   if (!change.ok()) return std::move(change).error();
-  return write(**base, *change);
+  return write(**base, *change, approval);
 }
 
 // The state of the file right now, to which a change may be made.
@@ -104,29 +104,40 @@ Result<SnapshotPtr> JceksStore::writable_base() {
   return current_;
 }
 
-Result<void> JceksStore::write(const Snapshot& base, const Change& change) {
-  Snapshot::Map entries = base.entries;
-  for (const std::string& alias : change.erase) entries.erase(alias);
-  for (const EntryPtr& entry : change.put) entries.insert_or_assign(entry->raw().alias, entry);
-  auto bytes = encode_snapshot(entries, password_);
+Result<void> JceksStore::write(const Snapshot& base, const Change& change,
+                               const Approval& approval) {
+  const auto fresh = std::make_shared<Snapshot>();
+  fresh->entries = base.entries;
+  for (const std::string& alias : change.erase) fresh->entries.erase(alias);
+  for (const EntryPtr& entry : change.put)
+    fresh->entries.insert_or_assign(entry->raw().alias, entry);
+  auto bytes = encode_snapshot(fresh->entries, password_);
   if (!bytes.ok()) return std::move(bytes).error();
-  // A last look, for those who do not know our lock and for a lock file that was taken away.
-  auto unchanged = [&]() -> Result<void> {
+  bool refused = false;  // by the caller, which is no failure of the keystore
+  // A last look, for those who do not know our lock and for a lock file that was taken away; then
+  // the caller's last word.
+  auto ready = [&]() -> Result<void> {
     auto id = stat_file(options_.path);
     if (!id.ok()) return std::move(id).error();
-    if (*id == base.file && lock_->is_current()) return {};
-    return Error(ErrorKind::unavailable, "The keystore " + options_.path +
-                                             " was changed by somebody else in the same moment");
+    if (*id != base.file || !lock_->is_current())
+      return Error(ErrorKind::unavailable, "The keystore " + options_.path +
+                                               " was changed by somebody else in the same moment");
+    if (!approval) return {};
+    auto last_word = approval(change.fresh.get());
+    refused = !last_word.ok();
+    return last_word;
   };
   auto replaced = replace_file(real_path(options_.path), *bytes,
-                               {options_.owner_uid, options_.owner_gid}, unchanged);
+                               {options_.owner_uid, options_.owner_gid}, ready);
   if (!replaced.ok()) {
-    log(LogLevel::error, "KMS0110",
-        about(options_.path, "a change could not be written, the keystore is as it was: " +
-                                 replaced.error().message));
+    if (!refused)
+      log(LogLevel::error, "KMS0110",
+          about(options_.path, "a change could not be written, the keystore is as it was: " +
+                                   replaced.error().message));
     return std::move(replaced).error();
   }
-  publish(std::move(entries), replaced->id);
+  fresh->file = replaced->id;
+  publish(fresh);
   if (!replaced->not_durable.has_value()) return {};
   log(LogLevel::error, "KMS0111",
       about(options_.path, "a change is in place, but a power cut could undo it: " +
@@ -135,10 +146,7 @@ Result<void> JceksStore::write(const Snapshot& base, const Change& change) {
 }
 
 // Only now do readers, here and in other processes, learn of the change.
-void JceksStore::publish(Snapshot::Map entries, const FileId& file) {
-  auto fresh = std::make_shared<Snapshot>();
-  fresh->entries = std::move(entries);
-  fresh->file = file;
+void JceksStore::publish(SnapshotPtr fresh) noexcept {
   const std::lock_guard hold(state_mutex_);
   current_ = std::move(fresh);
   seen_generation_ = generation().fetch_add(1, std::memory_order_acq_rel) + 1;
@@ -164,7 +172,7 @@ EntryPtr JceksStore::version_entry(const std::string& alias, Bytes body, const S
 }
 
 Result<VersionPtr> JceksStore::create(std::string_view name, const KeyOptions& options,
-                                      const Secret* material) {
+                                      const Secret* material, const Approval& approval) {
   Secret generated;
   if (material == nullptr) {
     auto made = generate_material(options.cipher, options.bit_length);
@@ -181,7 +189,9 @@ Result<VersionPtr> JceksStore::create(std::string_view name, const KeyOptions& o
         return Error(ErrorKind::io, "Key " + each + " already exists in " + uri());
     return {};
   };
-  KMS_TRY(check_free(snapshot()));
+  auto seen = snapshot();
+  if (!seen.ok()) return std::move(seen).error();
+  KMS_TRY(check_free(**seen));
   KMS_TRY(check_length(options.bit_length, *material));
   // Sealed before the locks are taken: this is what takes time.
   StoredMetadata stored = first_metadata(options);
@@ -191,28 +201,32 @@ Result<VersionPtr> JceksStore::create(std::string_view name, const KeyOptions& o
   if (!sealed_metadata.ok()) return std::move(sealed_metadata).error();
   const EntryPtr version = version_entry(first, std::move(*sealed_version), *material);
   const EntryPtr metadata = metadata_entry(alias, std::move(*sealed_metadata), std::move(stored));
-  KMS_TRY(commit([&](const Snapshot& s) -> Result<Change> {
-    KMS_TRY(check_free(s));
-    return Change{{version, metadata}, {}};
-  }));
+  KMS_TRY(commit(
+      [&](const Snapshot& s) -> Result<Change> {
+        KMS_TRY(check_free(s));
+        return Change{{version, metadata}, {}, version->peek()->version};
+      },
+      approval));
   return version->peek()->version;
 }
 
-Result<void> JceksStore::remove(std::string_view name) {
+Result<void> JceksStore::remove(std::string_view name, const Approval& approval) {
   auto remove_from = [&](const Snapshot& s) -> Result<Change> {
     auto key = hadoop_key(s, name);
     if (!key.ok()) return std::move(key).error();
     if (*key == nullptr)
       return Error(ErrorKind::io, "Key " + std::string(name) + " does not exist in " + uri());
     const std::string& alias = (*key)->raw().alias;
-    Change change{{}, {alias}};
+    Change change{{}, {alias}, nullptr};
     for (const Entry* each : version_entries(s, alias, (*key)->peek()->stored.versions))
       change.erase.push_back(each->raw().alias);
     return change;
   };
   // Tried on the present state first: opens the entry, and refuses, without the locks.
-  if (auto change = remove_from(snapshot()); !change.ok()) return std::move(change).error();
-  return commit(remove_from);
+  auto seen = snapshot();
+  if (!seen.ok()) return std::move(seen).error();
+  if (auto change = remove_from(**seen); !change.ok()) return std::move(change).error();
+  return commit(remove_from, approval);
 }
 
 }  // namespace kms::jceks

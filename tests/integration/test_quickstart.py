@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: Apache-2.0
+"""tools/quickstart: the show, a given directory served, and nothing left when it is told to end."""
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from client import Client
+from harness import BUILD, OPEN_KEY_ACLS, PASSWORD, TOP, free_port, hadoop_xml, is_root, mod_kms, wait_for
+
+QUICKSTART = TOP / "tools" / "quickstart"
+
+
+class Run:
+    """One quickstart. Its own temporary directory shows what it leaves behind."""
+
+    def __init__(self, tmp: Path, *arguments: str, **options) -> None:
+        self.tmp = tmp / "tmp"
+        self.tmp.mkdir(exist_ok=True)
+        environment = {**os.environ, "TMPDIR": str(self.tmp), "KMS_MODULE": str(mod_kms()), "KMS_BUILD_DIR": str(BUILD)}
+        self.out = tmp / "out"
+        self.err = tmp / "err"
+        with open(self.out, "wb") as out, open(self.err, "wb") as err:
+            self.process = subprocess.Popen([str(QUICKSTART), "--no-install", *arguments], stdout=out, stderr=err,
+                                            stdin=subprocess.DEVNULL, env=environment, **options)
+
+    def ready(self, seconds: float = 60) -> str:
+        def url():
+            assert self.process.poll() is None, self.err.read_text()
+            found = re.search(r"^KMS ready (http://\S+)$", self.out.read_text(), re.M)
+            return found and found[1]
+        return wait_for("quickstart to be ready", url, seconds)
+
+    def httpd_pids(self) -> list[int]:
+        """By the run directory in their command line, so that nobody else's httpd counts."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    command = (entry / "cmdline").read_bytes()
+                except OSError:
+                    continue
+                if str(self.tmp).encode() in command and b"DFOREGROUND" in command:
+                    found.append(int(entry.name))
+        return found
+
+    def end(self, signum: int = signal.SIGTERM) -> int:
+        self.process.send_signal(signum)
+        return self.process.wait(30)
+
+    def check_nothing_left(self) -> None:
+        wait_for("every httpd to be gone", lambda: not self.httpd_pids(), 10)
+        assert list(self.tmp.iterdir()) == []
+
+
+@pytest.fixture
+def conf(tmp_path: Path) -> Path:
+    """As a test of somebody else has it: below pytest's own directory, which nobody else may enter."""
+    tmp_path.chmod(0o700)
+    return make_conf(tmp_path / "conf", free_port())
+
+
+def make_conf(path: Path, port: int) -> Path:
+    path.mkdir(mode=0o700)
+    (path / "kms-site.xml").write_text(hadoop_xml({
+        "hadoop.kms.key.provider.uri": f"jceks://file@{path}/kms.keystore",
+        "hadoop.security.keystore.java-keystore-provider.password-file": "kms.keystore.password",
+        "hadoop.kms.http.port": str(port)}))
+    (path / "kms-acls.xml").write_text(hadoop_xml(OPEN_KEY_ACLS))
+    (path / "core-site.xml").write_text(hadoop_xml({}))
+    (path / "kms.keystore.password").write_text(PASSWORD)
+    (path / "kms.keystore.password").chmod(0o600)
+    return path
+
+
+def port_of(url: str) -> int:
+    return int(re.search(r":(\d+)/", url)[1])
+
+
+def test_help() -> None:
+    done = subprocess.run([QUICKSTART, "--help"], capture_output=True, text=True, check=True)
+    assert "--conf DIR" in done.stdout and done.stderr == ""
+    assert subprocess.run([QUICKSTART, "--nonsense"], capture_output=True, check=False).returncode == 2
+
+
+def test_the_show(tmp_path: Path) -> None:
+    port = free_port()
+    run = Run(tmp_path, "--port", str(port), "--exit", cwd="/")
+    assert run.process.wait(120) == 0, run.err.read_text()
+    text = run.out.read_text()
+    assert f"KMS ready http://127.0.0.1:{port}/kms\n" in text
+    assert "first-key@0" in text and "the same data key" in text
+    assert f"kms://http@127.0.0.1:{port}/kms" in text
+    run.check_nothing_left()
+
+
+def test_the_show_stays_until_it_is_told(tmp_path: Path) -> None:
+    run = Run(tmp_path, "--port", str(free_port()))
+    url = run.ready()
+    assert Client(port_of(url)).names().json() == ["first-key"]
+    assert run.end(signal.SIGINT) == 0
+    run.check_nothing_left()
+
+
+def test_a_given_directory(tmp_path: Path, conf: Path) -> None:
+    before = sorted(conf.iterdir())
+    owners = {p: (p.stat().st_uid, p.stat().st_mode) for p in [conf, *before]}
+    port = free_port()
+    run = Run(tmp_path, "--conf", "conf", "--port", str(port), cwd=tmp_path)
+    assert run.ready() == f"http://127.0.0.1:{port}/kms"
+    assert run.out.read_text() == f"KMS ready http://127.0.0.1:{port}/kms\n"
+    made = Client(port).create("k").json()
+    assert {p.name for p in set(conf.iterdir()) - set(before)} <= {"kms.keystore", ".kms.keystore.lock"}
+    assert {p: (p.stat().st_uid, p.stat().st_mode) for p in owners} == owners
+    assert (conf / "kms.keystore").stat().st_uid == os.getuid()
+    assert run.end() == 0
+    run.check_nothing_left()
+    again = Run(tmp_path, "--conf", str(conf))
+    assert Client(port_of(again.ready())).current("k").json() == made
+    assert again.end() == 0
+
+
+def test_the_port_of_kms_site(tmp_path: Path, conf: Path) -> None:
+    port = re.search(r"http.port</name><value>(\d+)", (conf / "kms-site.xml").read_text())[1]
+    run = Run(tmp_path, "--conf", str(conf))
+    assert run.ready() == f"http://127.0.0.1:{port}/kms"
+    assert run.end() == 0
+
+
+def test_logs_where_they_are_wanted(tmp_path: Path, conf: Path) -> None:
+    logs = tmp_path / "logs"
+    run = Run(tmp_path, "--conf", str(conf), "--log-dir", str(logs), "--directive", "KMSAuditAggregate On")
+    Client(port_of(run.ready())).names()
+    assert run.end() == 0
+    run.check_nothing_left()
+    assert "op=GET_KEYS" in (logs / "kms-audit.log").read_text()
+    assert "KMS0507" in (logs / "error_log").read_text()
+
+
+def test_a_mistake_is_told(tmp_path: Path, conf: Path) -> None:
+    (conf / "kms-site.xml").write_text("<configuration>\n<property>\n")
+    run = Run(tmp_path, "--conf", str(conf))
+    assert run.process.wait(60) == 1
+    assert "kms-site.xml:3" in run.err.read_text()
+    assert "KMS ready" not in run.out.read_text()
+    run = Run(tmp_path, "--conf", str(tmp_path / "nowhere"))
+    assert run.process.wait(60) == 1
+    assert "nowhere" in run.err.read_text()
+
+
+def test_a_port_that_is_taken(tmp_path: Path, conf: Path) -> None:
+    first = Run(tmp_path, "--conf", str(conf))
+    port = port_of(first.ready())
+    (tmp_path / "second").mkdir()
+    second = Run(tmp_path / "second", "--conf", str(conf), "--port", str(port))
+    assert second.process.wait(60) == 1
+    assert "Address already in use" in second.err.read_text()
+    assert "KMS ready" not in second.out.read_text()
+    assert first.end() == 0
+
+
+@pytest.mark.slow
+def test_ended_at_any_moment(tmp_path: Path, conf: Path) -> None:
+    for moment in (0.05, 0.2, 0.35, 0.5, 0.7, 1.0):
+        run = Run(tmp_path, "--conf", str(conf))
+        time.sleep(moment)
+        assert run.end() in (0, -signal.SIGTERM), run.err.read_text()  # before its trap is set, bash just dies
+        run.check_nothing_left()
+
+
+def test_no_httpd_outlives_it(tmp_path: Path, conf: Path) -> None:
+    """Even a signal that it cannot see takes the server along; only the private directory is left then."""
+    run = Run(tmp_path, "--conf", str(conf))
+    run.ready()
+    assert run.httpd_pids()
+    run.end(signal.SIGKILL)
+    wait_for("every httpd to be gone", lambda: not run.httpd_pids(), 15)
+
+
+@pytest.mark.skipif(not is_root(), reason="root alone can hand a directory to somebody else")
+def test_a_directory_of_somebody_else(tmp_path: Path, registry) -> None:
+    area = registry.area()  # a place that others can reach
+    conf = make_conf(area.path / "theirs", free_port())
+    for path in [conf, *conf.iterdir()]:
+        os.chown(path, 65534, 65534)
+    run = Run(tmp_path, "--conf", str(conf))
+    assert Client(port_of(run.ready())).create("k").status == 201
+    assert (conf / "kms.keystore").stat().st_uid == 65534
+    assert run.end() == 0
+
+
+@pytest.mark.skipif(not is_root(), reason="needs to become somebody else")
+def test_as_somebody_else(tmp_path: Path, registry) -> None:
+    """Not root: it serves as whoever runs it, and needs to write nothing but its own directory and the keystore."""
+    area = registry.area()
+    conf = make_conf(area.path / "own", free_port())
+    tmp = area.path / "runs"
+    tmp.mkdir()
+    for path in [tmp, conf, *conf.iterdir()]:
+        os.chown(path, 65534, 65534)
+    home = area.path / "runs-of-nobody"
+    home.mkdir()
+    os.chown(home, 65534, 65534)
+    reachable = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "test", "-r",
+                                str(mod_kms())], check=False).returncode == 0
+    if not reachable:
+        pytest.skip("the build tree is closed to others")
+    (home / "tmp").mkdir()
+    os.chown(home / "tmp", 65534, 65534)
+    run = Run(home, "--conf", str(conf), preexec_fn=become_nobody)
+    assert Client(port_of(run.ready())).create("k").status == 201
+    assert run.end() == 0
+    run.check_nothing_left()
+
+
+def become_nobody() -> None:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
