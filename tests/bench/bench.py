@@ -38,9 +38,9 @@ HEADERS = """  Header always set Cache-Control no-cache
 CHILDREN = """StartServers 2
 ServerLimit 6
 MinSpareThreads 25
-MaxSpareThreads 75
-ThreadsPerChild 25
-MaxRequestWorkers 150
+MaxSpareThreads 192
+ThreadsPerChild 64
+MaxRequestWorkers 384
 """
 
 
@@ -67,8 +67,9 @@ def wrk(port: int, requests: Path, seconds: int, connections: int) -> Result:
     found = re.search(r"^RESULT (.*)$", done.stdout, re.M)
     assert found, done.stdout + done.stderr
     values = {k: int(v) for k, v in (pair.split("=") for pair in found[1].split())}
-    if values["failed"] or not values["requests"]:
-        raise SystemExit(f"bench: {values['failed']} of {values['requests']} requests failed ({requests.name})")
+    failures = {kind: values[kind] for kind in ("connect", "read", "write", "status", "timeout") if values[kind]}
+    if failures or not values["requests"]:
+        raise SystemExit(f"bench: {failures} of {values['requests']} requests failed ({requests.name})")
     return Result(values["requests"] * 1e6 / values["micros"], values["p50"] / 1000, values["p99"] / 1000)
 
 

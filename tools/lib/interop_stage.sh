@@ -30,6 +30,7 @@ free_port() {
 # serve NAME: starts a server and sets url to where it answers.
 serve() {
   local out=$area/$1.out i
+  : >"$out"
   "$top/tools/quickstart" --no-install --conf "$area/conf" --port "$(free_port)" --log-dir "$area/$1" \
     --directive 'KMSKeystoreIterations 10000' >"$out" &
   servers+=($!)
