@@ -54,7 +54,7 @@ def apxs(name: str) -> str:
 
 @functools.lru_cache(maxsize=None)
 def httpd_program() -> str:
-    for candidate in (os.environ.get("HTTPD"), f"{apxs('SBINDIR')}/{apxs('PROGNAME')}", "httpd", "apache2"):
+    for candidate in (os.environ.get("HTTPD"), "/usr/sbin/httpd-event", f"{apxs('SBINDIR')}/{apxs('PROGNAME')}", "httpd", "apache2"):
         found = candidate and shutil.which(candidate)
         if found:
             return found
@@ -73,12 +73,15 @@ def static_modules() -> frozenset[str]:
 
 
 def have_module(name: str) -> bool:
-    return f"mod_{name}.c" in static_modules() or f"{name}.c" in static_modules() or \
-        (module_dir() / f"mod_{name}.so").exists()
+    return is_static(name) or (module_dir() / f"mod_{name}.so").exists()
+
+
+def is_static(name: str) -> bool:
+    return bool({f"mod_{name}.c", f"{name.removeprefix('mpm_')}.c"} & static_modules())
 
 
 def load_module(name: str) -> str:
-    if f"mod_{name}.c" in static_modules() or f"{name}.c" in static_modules():
+    if is_static(name):
         return ""
     return f'LoadModule {name}_module "{module_dir() / f"mod_{name}.so"}"\n'
 
@@ -339,9 +342,14 @@ class Httpd:
             return True
 
     def child_pids(self) -> list[int]:
-        listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(self.pid)], capture_output=True, text=True,
-                                check=False)
-        return [int(p) for p in listed.stdout.split()]
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                with contextlib.suppress(OSError):
+                    # The name of the program, in brackets, may hold anything; state and parent follow it.
+                    if int((entry / "stat").read_text().rpartition(")")[2].split()[1]) == self.pid:
+                        found.append(int(entry.name))
+        return found
 
     # -- logs
 

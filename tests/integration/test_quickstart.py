@@ -19,10 +19,12 @@ QUICKSTART = TOP / "tools" / "quickstart"
 class Run:
     """One quickstart. Its own temporary directory shows what it leaves behind."""
 
-    def __init__(self, tmp: Path, *arguments: str, **options) -> None:
+    def __init__(self, tmp: Path, *arguments: str, path: str = "", **options) -> None:
         self.tmp = tmp / "tmp"
         self.tmp.mkdir(exist_ok=True)
         environment = {**os.environ, "TMPDIR": str(self.tmp), "KMS_MODULE": str(mod_kms()), "KMS_BUILD_DIR": str(BUILD)}
+        if path:
+            environment["PATH"] = path + ":" + environment["PATH"]
         self.out = tmp / "out"
         self.err = tmp / "err"
         with open(self.out, "wb") as out, open(self.err, "wb") as err:
@@ -58,9 +60,19 @@ class Run:
         assert list(self.tmp.iterdir()) == []
 
 
+def user_namespaces() -> bool:
+    return subprocess.run(["unshare", "--user", "--map-user=1", "true"], capture_output=True, check=False).returncode == 0
+
+
 @pytest.fixture
-def conf(tmp_path: Path) -> Path:
+def conf(tmp_path: Path, registry) -> Path:
     """As a test of somebody else has it: below pytest's own directory, which nobody else may enter."""
+    if is_root() and not user_namespaces():
+        area = registry.area()
+        path = make_conf(area.path / "conf-of-httpd", free_port())
+        for p in [path, *path.iterdir()]:
+            area.give(p)
+        return path
     tmp_path.chmod(0o700)
     return make_conf(tmp_path / "conf", free_port())
 
@@ -111,13 +123,13 @@ def test_a_given_directory(tmp_path: Path, conf: Path) -> None:
     before = sorted(conf.iterdir())
     owners = {p: (p.stat().st_uid, p.stat().st_mode) for p in [conf, *before]}
     port = free_port()
-    run = Run(tmp_path, "--conf", "conf", "--port", str(port), cwd=tmp_path)
+    run = Run(tmp_path, "--conf", conf.name, "--port", str(port), cwd=conf.parent)
     assert run.ready() == f"http://127.0.0.1:{port}/kms"
     assert run.out.read_text() == f"KMS ready http://127.0.0.1:{port}/kms\n"
     made = Client(port).create("k").json()
     assert {p.name for p in set(conf.iterdir()) - set(before)} <= {"kms.keystore", ".kms.keystore.lock"}
     assert {p: (p.stat().st_uid, p.stat().st_mode) for p in owners} == owners
-    assert (conf / "kms.keystore").stat().st_uid == os.getuid()
+    assert (conf / "kms.keystore").stat().st_uid == conf.stat().st_uid
     assert run.end() == 0
     run.check_nothing_left()
     again = Run(tmp_path, "--conf", str(conf))
@@ -182,6 +194,21 @@ def test_no_httpd_outlives_it(tmp_path: Path, conf: Path) -> None:
     wait_for("every httpd to be gone", lambda: not run.httpd_pids(), 15)
 
 
+@pytest.mark.skipif(not is_root(), reason="whoever is not root serves as himself")
+def test_root_where_there_are_no_user_namespaces(tmp_path: Path) -> None:
+    """It says what to do and leaves the files alone."""
+    conf = make_conf(tmp_path / "closed", free_port())
+    fake = tmp_path / "bin" / "unshare"
+    fake.parent.mkdir()
+    fake.write_text("#!/bin/sh\nexit 1\n")
+    fake.chmod(0o755)
+    run = Run(tmp_path, "--conf", str(conf), path=str(fake.parent))
+    assert run.process.wait(30) == 1
+    assert "chown -R " in run.err.read_text() and str(conf) in run.err.read_text()
+    assert conf.stat().st_uid == 0
+    run.check_nothing_left()
+
+
 @pytest.mark.skipif(not is_root(), reason="root alone can hand a directory to somebody else")
 def test_a_directory_of_somebody_else(tmp_path: Path, registry) -> None:
     area = registry.area()  # a place that others can reach
@@ -191,6 +218,25 @@ def test_a_directory_of_somebody_else(tmp_path: Path, registry) -> None:
     run = Run(tmp_path, "--conf", str(conf))
     assert Client(port_of(run.ready())).create("k").status == 201
     assert (conf / "kms.keystore").stat().st_uid == 65534
+    assert run.end() == 0
+
+
+@pytest.mark.skipif(not is_root(), reason="root alone can hand a directory to somebody else")
+def test_a_keystore_of_somebody_else(tmp_path: Path, registry) -> None:
+    """As packages have it: the configuration is root's, the keystore that of the service."""
+    area = registry.area()
+    conf = make_conf(area.path / "etc", free_port())
+    conf.chmod(0o755)
+    store = area.path / "var"
+    store.mkdir(mode=0o700)
+    os.chown(store, 65534, 65534)
+    os.chown(conf / "kms.keystore.password", 0, 65534)
+    (conf / "kms.keystore.password").chmod(0o640)
+    site = (conf / "kms-site.xml").read_text().replace(f"{conf}/kms.keystore<", f"{store}/kms.keystore<")
+    (conf / "kms-site.xml").write_text(site)
+    run = Run(tmp_path, "--conf", str(conf))
+    assert Client(port_of(run.ready())).create("k").status == 201
+    assert (store / "kms.keystore").stat().st_uid == 65534
     assert run.end() == 0
 
 

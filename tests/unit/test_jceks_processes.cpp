@@ -292,6 +292,52 @@ void damaged_file(void**) {
   assert_int_equal(open_or_fail(path, log)->names()->size(), 2);
 }
 
+std::string g_meddle;  // file that somebody copies over the keystore in the last moment
+void meddle(std::string_view step) {
+  if (step == "crc-removed")
+    std::filesystem::copy_file(g_meddle, g_meddle.substr(0, g_meddle.rfind('.')),
+                               std::filesystem::copy_options::overwrite_existing);
+}
+
+// Somebody who does not know our lock is not written over, as far as that can be seen.
+void changed_in_the_same_moment(void**) {
+  TempDir dir;
+  Log log;
+  const std::string path = dir.path("ks");
+  g_meddle = path + ".other";
+  must(open_or_fail(g_meddle, log)->create("theirs", aes(), nullptr));
+  auto store = open_or_fail(path, log);
+  must(store->create("k", aes(), nullptr));
+  replace_file_step = meddle;
+  auto made = store->create("ours", aes(), nullptr);
+  replace_file_step = nullptr;
+  assert_error(made, ErrorKind::unavailable, "by somebody else in the same moment");
+  assert_int_equal(log.count("KMS0110"), 1);
+  must(store->create("ours", aes(), nullptr));
+  assert_true(*store->names() == std::vector<std::string>({"ours", "theirs"}));
+}
+
+// Told of a commit that it cannot read, a process does not answer with what it knew before.
+void commit_that_cannot_be_read(void**) {
+  TempDir dir;
+  Log log;
+  const std::string path = dir.path("ks");
+  auto a = open_or_fail(path, log);
+  auto b = open_or_fail(path, log);
+  must(a->create("k", aes(), nullptr));
+  assert_true(*b->version("k@0") != nullptr);
+  must(a->roll("k", nullptr));
+  const std::string good = unit::read_file(path);
+  unit::write_file(path, good.substr(0, 100));
+  assert_error(b->current_version("k"), ErrorKind::unavailable, "cannot be read");
+  assert_error(b->names(), ErrorKind::unavailable, "cannot be read");
+  assert_int_equal(log.count("KMS0107"), 1);
+  b->poll();
+  assert_error(b->version("k@0"), ErrorKind::unavailable, "cannot be read");
+  unit::write_file(path, good);
+  assert_text((*b->current_version("k"))->version_name, "k@1");
+}
+
 // keytool, cp and a restored backup know nothing of our lock.
 void replaced_behind_our_back(void**) {
   TempDir dir;
@@ -342,6 +388,8 @@ int main() {
       cmocka_unit_test(lock_file_taken_away),
       cmocka_unit_test(vanished_file),
       cmocka_unit_test(damaged_file),
+      cmocka_unit_test(changed_in_the_same_moment),
+      cmocka_unit_test(commit_that_cannot_be_read),
       cmocka_unit_test(replaced_behind_our_back),
       cmocka_unit_test(unchanged_entries_are_shared),
   };

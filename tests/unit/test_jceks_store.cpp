@@ -271,6 +271,45 @@ void remove_takes_everything(void**) {
   assert_int_equal((*store->metadata("k"))->versions, 1);
 }
 
+// The caller's last word before a change becomes durable: what it refuses never was.
+void approvals(void**) {
+  TempDir dir;
+  Log log;
+  const std::string path = dir.path("ks");
+  auto store = open_or_fail(path, log);
+  std::string shown;
+  bool there = false;
+  const Approval note = [&](const KeyVersion* fresh) -> Result<void> {
+    shown = fresh != nullptr ? fresh->version_name : "none";
+    there = unit::exists(path) && !unit::entries_of(path).empty();
+    return {};
+  };
+  const Approval refuse = [](const KeyVersion*) -> Result<void> {
+    return Error(ErrorKind::unavailable, "no audit");
+  };
+  assert_error(store->create("k", aes(), nullptr, refuse), ErrorKind::unavailable, "no audit");
+  assert_false(unit::exists(path));
+  assert_true(store->names()->empty());
+  must(store->create("k", aes(), nullptr, note));
+  assert_text(shown, "k@0");
+  assert_false(there);
+  assert_error(store->roll("k", nullptr, refuse), ErrorKind::unavailable, "no audit");
+  assert_int_equal((*store->metadata("k"))->versions, 1);
+  must(store->roll("k", nullptr, note));
+  assert_text(shown, "k@1");
+  assert_error(store->remove("k", refuse), ErrorKind::unavailable, "no audit");
+  assert_true(*store->version("k@1") != nullptr);
+  assert_int_equal(open_or_fail(path, log)->versions("k")->size(), 2);
+  assert_true(store->remove("k", note).ok());
+  assert_text(shown, "none");
+  // It is not asked about what fails anyway, and a refusal is no failure of the keystore.
+  shown.clear();
+  assert_false(store->remove("k", note).ok());
+  assert_text(shown, "");
+  assert_int_equal(log.count("KMS0110"), 0);
+  assert_false(unit::exists(dir.path(".ks.tmp")));
+}
+
 // Entries of other makers survive a change byte for byte, and say what they are.
 void foreign_entries(void**) {
   TempDir dir;
@@ -590,6 +629,7 @@ int main() {
       cmocka_unit_test(roll),
       cmocka_unit_test(many_versions_and_gaps),
       cmocka_unit_test(remove_takes_everything),
+      cmocka_unit_test(approvals),
       cmocka_unit_test(foreign_entries),
       cmocka_unit_test(old_formats_are_rewritten),
       cmocka_unit_test(one_bad_key_among_good_ones),

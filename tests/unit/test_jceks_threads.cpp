@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Many threads and many keys in one process. Run under ThreadSanitizer, too.
+#include <fcntl.h>
+#include <sys/file.h>
+
 #include <atomic>
 #include <set>
 #include <thread>
@@ -94,6 +97,32 @@ void an_entry_is_opened_once(void**) {
   assert_int_equal(log.count("KMS0114"), 1);
 }
 
+// Threads that wait for each other's writes give up in time, too.
+void writers_of_one_process_wait_in_turn(void**) {
+  TempDir dir;
+  Log log;
+  JceksOptions options = unit::options_for(dir.path("ks"));
+  options.lock_timeout_ms = 200;
+  auto store = must(open_store(options, Secret(std::string_view("none")), log, false));
+  assert_true(store->attach().ok());
+  const int fd = ::open(dir.path(".ks.lock").c_str(), O_RDWR);
+  assert_int_equal(::flock(fd, LOCK_EX), 0);
+  std::atomic<int> unavailable{0};
+  std::vector<std::thread> threads;
+  const auto begin = steady_ms();
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      auto made = store->create("k" + std::to_string(t), aes(), nullptr);
+      unavailable += !made.ok() && made.error().kind == ErrorKind::unavailable;
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  ::close(fd);
+  assert_int_equal(unavailable.load(), 4);
+  assert_in_range(steady_ms() - begin, 200, 10000);
+  must(store->create("k", aes(), nullptr));
+}
+
 // Two stores in one thread do not mix.
 void two_stores(void**) {
   TempDir dir;
@@ -136,6 +165,7 @@ int main() {
   const CMUnitTest tests[] = {
       cmocka_unit_test(readers_and_writers),
       cmocka_unit_test(an_entry_is_opened_once),
+      cmocka_unit_test(writers_of_one_process_wait_in_turn),
       cmocka_unit_test(two_stores),
       cmocka_unit_test(ten_thousand_keys),
   };

@@ -14,14 +14,14 @@ find_apxs() {
   return 1
 }
 
-# Debian calls the binary apache2, SUSE httpd-prefork and the like beside httpd.
+# Debian calls the binary apache2. SUSE has one for each MPM, each with its MPM built in.
 find_httpd() {
-  local apxs candidates=(${HTTPD:+"$HTTPD"})
+  local apxs candidates=(${HTTPD:+"$HTTPD"} /usr/sbin/httpd-event)
   if apxs=$(find_apxs); then
     candidates+=("$("$apxs" -q SBINDIR 2>/dev/null)/$("$apxs" -q PROGNAME 2>/dev/null)")
   fi
   local h
-  for h in "${candidates[@]}" httpd apache2 /usr/sbin/httpd /usr/sbin/apache2 /usr/sbin/httpd-event; do
+  for h in "${candidates[@]}" httpd apache2 /usr/sbin/httpd /usr/sbin/apache2; do
     if have "$h"; then
       command -v "$h"
       return
@@ -63,7 +63,7 @@ load_modules() {
   shift 2
   static=$("$httpd" -l)
   for m in "$@"; do
-    if [[ $static == *"mod_$m.c"* || $static == *" $m.c"* || $static == *"$m.c"* ]]; then
+    if [[ $static == *"mod_$m.c"* || $static == *" ${m#mpm_}.c"* ]]; then
       continue
     fi
     [ -e "$dir/mod_$m.so" ] || die "no mod_$m.so in $dir"
@@ -97,10 +97,10 @@ AllowEncodedSlashes NoDecode
 MergeSlashes Off
 StartServers 3
 ServerLimit 4
-ThreadsPerChild 25
-MaxRequestWorkers 100
-MinSpareThreads 25
-MaxSpareThreads 100
+ThreadsPerChild 64
+MaxRequestWorkers 256
+MinSpareThreads 64
+MaxSpareThreads 256
 CONF
 }
 

@@ -17,21 +17,20 @@ build  cmd:autoreconf       autoconf         autoconf           autoconf
 build  cmd:automake         automake         automake           automake
 build  cmd:libtoolize       libtool          libtool            libtool
 build  cmd:pkg-config       pkg-config       pkgconf-pkg-config pkg-config
-build  cmd:python3          python3          python3            python3
+build  python:sys           python3          python3            python311
 build  cmd:apxs|apxs2       apache2-dev      httpd-devel        apache2-devel
 build  pc:libcrypto         libssl-dev       openssl-devel      libopenssl-3-devel
 build  pc:jansson           libjansson-dev   jansson-devel      libjansson-devel
 build  pc:expat             libexpat1-dev    expat-devel        libexpat-devel
 build  hdr:unicase.h        libunistring-dev libunistring-devel libunistring-devel
-serve  httpd                apache2-bin      httpd-core         apache2
+serve  httpd                apache2-bin      httpd-core         apache2-event
 serve  cmd:curl             curl             curl               curl
 serve  cmd:setsid           util-linux       util-linux         util-linux
 check  pc:cmocka            libcmocka-dev    libcmocka-devel    libcmocka-devel
-check  python:pytest        python3-pytest   python3-pytest     python311-pytest
+check  python:pytest        python3-pytest   -                  -
 java   cmd:javac            default-jdk-headless java-17-openjdk-devel java-17-openjdk-devel
 java   cmd:mvn              maven            maven              maven
 check  cmd:shellcheck       shellcheck       ShellCheck         ShellCheck
-check  cmd:xz               xz-utils         xz                 xz
 sanit  lib:libasan.so       -                libasan            libasan8
 sanit  lib:libubsan.so      -                libubsan           libubsan1
 bench  cmd:wrk              wrk              wrk                wrk
@@ -130,7 +129,7 @@ install_packages() {
     dnf)
       as_root dnf -y install "$@" ||
         die "dnf could not install all of: $*
-libcmocka-devel, libunistring-devel and python3-pytest are in CodeReady Builder (dnf config-manager --set-enabled crb,
+libcmocka-devel and libunistring-devel are in CodeReady Builder (dnf config-manager --set-enabled crb,
 or subscription-manager repos --enable codeready-builder-for-rhel-9-\$(arch)-rpms), wrk and ShellCheck in EPEL."
       ;;
     zypper)
@@ -142,8 +141,7 @@ python311 in the module Python 3."
   esac
 }
 
-# Installs what the groups named lack. Packages that the tests alone need may be had in another way later (pytest by
-# pip), so failing to find those is not the end here.
+# Installs what the groups named lack. pytest may also come another way, see ensure_pytest.
 install_missing() {
   local manager missing packages
 
@@ -156,7 +154,7 @@ install_missing() {
   say "installing with $manager: $(echo "$packages" | paste -sd' ')"
   # shellcheck disable=SC2086 # one word a package
   install_packages "$manager" $packages >&2
-  missing=$(missing_packages "$manager" "$@" | grep -v '^python:' || true)
+  missing=$(missing_packages "$manager" "$@" | grep -v '^python:pytest' || true)
   [ -z "$missing" ] || die "still missing after the installation: $(echo "$missing" | cut -d' ' -f1 | paste -sd' ')"
 }
 

@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::uint32_t kJceks = 0xCECECECE, kJks = 0xFEEDFEED;
 constexpr std::uint32_t kVersion = 2;
-constexpr std::size_t kMinEntry = 4 + 2 + 8;
+constexpr std::size_t kMostReserved = 65536;  // a count proves nothing
 constexpr std::string_view kX509 = "X.509";
 
 void put_u32(Bytes& out, std::uint32_t n) {
@@ -128,8 +128,7 @@ Result<Container> parse_structure(ByteView file) {
   if ((magic != kJceks && magic != kJks) || version < 1 || version > 2)
     return Error(ErrorKind::corrupt, "Invalid keystore format");
   Container out;
-  if (count > 0)
-    out.entries.reserve(std::min(static_cast<std::size_t>(count), file.size() / kMinEntry));
+  if (count > 0) out.entries.reserve(std::min<std::size_t>(count, kMostReserved));
   for (std::int32_t i = 0; i < count && !in.failed(); ++i)
     entry(in, version, out.entries.emplace_back());
   out.body_size = in.at();

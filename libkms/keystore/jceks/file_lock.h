@@ -32,6 +32,8 @@ class LockFile {
 
   Result<void> lock(int timeout_ms);  // ErrorKind::unavailable, naming the file, after the wait
   void unlock() noexcept;
+  // Keeps the mapping only, for readers that still look at it.
+  void retire() noexcept { fd_ = Fd(); }
 
   std::atomic<std::uint64_t>& generation() noexcept { return header_->generation; }
   const std::string& path() const noexcept { return path_; }

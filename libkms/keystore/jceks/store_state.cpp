@@ -129,7 +129,10 @@ Result<void> JceksStore::open_lock_file() {
   auto fresh = LockFile::open(hidden_beside(real_path(options_.path), ".lock"),
                               {options_.owner_uid, options_.owner_gid}, options_.lock_timeout_ms);
   if (!fresh.ok()) return std::move(fresh).error();
-  if (lock_ != nullptr) retired_.push_back(std::move(lock_));
+  if (lock_ != nullptr) {
+    lock_->retire();
+    retired_.push_back(std::move(lock_));
+  }
   lock_ = std::move(*fresh);
   generation_.store(&lock_->generation(), std::memory_order_release);
   return {};

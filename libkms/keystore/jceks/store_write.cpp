@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // create, remove, and the one way in which a change reaches the file.
-#include <chrono>
-#include <thread>
+#include <pthread.h>
+
+#include <ctime>
 
 #include "core/clock.h"
 #include "keystore/jceks/alias.h"
@@ -50,12 +51,9 @@ class JceksStore::Turn {
   Turn& operator=(const Turn&) = delete;
 
   Result<void> take() {
-    while (!(mine_ = store_.write_mutex_.try_lock())) {
-      if (left() == 0)
-        return Error(ErrorKind::unavailable,
-                     "The keystore is being written by other requests: " + store_.options_.path);
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
+    if (!(mine_ = lock_threads()))
+      return Error(ErrorKind::unavailable,
+                   "The keystore is being written by other requests: " + store_.options_.path);
     // The lock counts only while the path still names the locked file.
     for (int i = 0; i < 3; ++i) {
       KMS_TRY(store_.check_lock_file());
@@ -68,6 +66,15 @@ class JceksStore::Turn {
   }
 
  private:
+  // std::timed_mutex would do, but ThreadSanitizer does not know what it is made of.
+  bool lock_threads() {
+    struct timespec until;
+    ::clock_gettime(CLOCK_REALTIME, &until);
+    const std::int64_t ns = until.tv_nsec + left() * std::int64_t{1000000};
+    until.tv_sec += static_cast<time_t>(ns / 1000000000);
+    until.tv_nsec = static_cast<long>(ns % 1000000000);
+    return ::pthread_mutex_timedlock(store_.write_mutex_.native_handle(), &until) == 0;
+  }
   int left() const {
     const std::int64_t ms = deadline_ - steady_ms();
     return ms > 0 ? static_cast<int>(ms) : 0;
