@@ -34,7 +34,15 @@ AC_DEFUN([KMS_APXS],[
 
   kms_save_CPPFLAGS=$CPPFLAGS
   CPPFLAGS="$CPPFLAGS $HTTPD_CPPFLAGS"
-  AC_CHECK_HEADER([httpd.h],[],[AC_MSG_ERROR([httpd.h was not found in $APXS_INCLUDEDIR])],[#include <apr.h>])
+  AC_CHECK_HEADER([httpd.h],[],[AC_MSG_ERROR([httpd.h was not found in $APXS_INCLUDEDIR])],[
+/* httpd's headers have its own, and a second definition is an error under -Werror. */
+#undef PACKAGE_NAME
+#undef PACKAGE_STRING
+#undef PACKAGE_TARNAME
+#undef PACKAGE_VERSION
+#undef PACKAGE_BUGREPORT
+#undef PACKAGE_URL
+#include <apr.h>])
   CPPFLAGS=$kms_save_CPPFLAGS
 
   AC_ARG_WITH([moduledir],[AS_HELP_STRING([--with-moduledir=DIR],[where mod_kms.so goes @<:@from apxs@:>@])],

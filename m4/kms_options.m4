@@ -27,7 +27,7 @@ AC_DEFUN([KMS_FUZZING],[
   AC_SUBST([FUZZER_FLAGS])
 ])
 
-dnl KMS_COVERAGE: --enable-coverage instruments for gcov; make coverage prints the table.
+dnl KMS_COVERAGE: --enable-coverage instruments for gcov (gcovr or lcov read what make check leaves).
 AC_DEFUN([KMS_COVERAGE],[
   AC_ARG_ENABLE([coverage],[AS_HELP_STRING([--enable-coverage],[instrument for gcov])],[],[enable_coverage=no])
   COVERAGE_FLAGS=

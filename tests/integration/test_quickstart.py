@@ -65,6 +65,30 @@ def user_namespaces() -> bool:
 
 
 @pytest.fixture
+def place(tmp_path: Path, registry) -> Path:
+    """A directory that whoever serves can reach."""
+    if is_root() and not user_namespaces():
+        path = registry.area().path / "place"
+        path.mkdir()
+        return path
+    return tmp_path
+
+
+@pytest.fixture
+def quickstart():
+    """Starts one; a test that fails leaves none running."""
+    started: list[Run] = []
+
+    def start(*arguments, **options) -> Run:
+        started.append(Run(*arguments, **options))
+        return started[-1]
+    yield start
+    for run in started:
+        if run.process.poll() is None:
+            run.end()
+
+
+@pytest.fixture
 def conf(tmp_path: Path, registry) -> Path:
     """As a test of somebody else has it: below pytest's own directory, which nobody else may enter."""
     if is_root() and not user_namespaces():
@@ -100,9 +124,9 @@ def test_help() -> None:
     assert subprocess.run([QUICKSTART, "--nonsense"], capture_output=True, check=False).returncode == 2
 
 
-def test_the_show(tmp_path: Path) -> None:
+def test_the_show(quickstart, place: Path) -> None:
     port = free_port()
-    run = Run(tmp_path, "--port", str(port), "--exit", cwd="/")
+    run = quickstart(place, "--port", str(port), "--exit", cwd="/")
     assert run.process.wait(120) == 0, run.err.read_text()
     text = run.out.read_text()
     assert f"KMS ready http://127.0.0.1:{port}/kms\n" in text
@@ -111,19 +135,19 @@ def test_the_show(tmp_path: Path) -> None:
     run.check_nothing_left()
 
 
-def test_the_show_stays_until_it_is_told(tmp_path: Path) -> None:
-    run = Run(tmp_path, "--port", str(free_port()))
+def test_the_show_stays_until_it_is_told(quickstart, place: Path) -> None:
+    run = quickstart(place, "--port", str(free_port()))
     url = run.ready()
     assert Client(port_of(url)).names().json() == ["first-key"]
     assert run.end(signal.SIGINT) == 0
     run.check_nothing_left()
 
 
-def test_a_given_directory(tmp_path: Path, conf: Path) -> None:
+def test_a_given_directory(quickstart, place: Path, conf: Path) -> None:
     before = sorted(conf.iterdir())
     owners = {p: (p.stat().st_uid, p.stat().st_mode) for p in [conf, *before]}
     port = free_port()
-    run = Run(tmp_path, "--conf", conf.name, "--port", str(port), cwd=conf.parent)
+    run = quickstart(place, "--conf", conf.name, "--port", str(port), cwd=conf.parent)
     assert run.ready() == f"http://127.0.0.1:{port}/kms"
     assert run.out.read_text() == f"KMS ready http://127.0.0.1:{port}/kms\n"
     made = Client(port).create("k").json()
@@ -132,21 +156,21 @@ def test_a_given_directory(tmp_path: Path, conf: Path) -> None:
     assert (conf / "kms.keystore").stat().st_uid == conf.stat().st_uid
     assert run.end() == 0
     run.check_nothing_left()
-    again = Run(tmp_path, "--conf", str(conf))
+    again = quickstart(place, "--conf", str(conf))
     assert Client(port_of(again.ready())).current("k").json() == made
     assert again.end() == 0
 
 
-def test_the_port_of_kms_site(tmp_path: Path, conf: Path) -> None:
+def test_the_port_of_kms_site(quickstart, place: Path, conf: Path) -> None:
     port = re.search(r"http.port</name><value>(\d+)", (conf / "kms-site.xml").read_text())[1]
-    run = Run(tmp_path, "--conf", str(conf))
+    run = quickstart(place, "--conf", str(conf))
     assert run.ready() == f"http://127.0.0.1:{port}/kms"
     assert run.end() == 0
 
 
-def test_logs_where_they_are_wanted(tmp_path: Path, conf: Path) -> None:
-    logs = tmp_path / "logs"
-    run = Run(tmp_path, "--conf", str(conf), "--log-dir", str(logs), "--directive", "KMSAuditAggregate On")
+def test_logs_where_they_are_wanted(quickstart, place: Path, conf: Path) -> None:
+    logs = place / "logs"
+    run = quickstart(place, "--conf", str(conf), "--log-dir", str(logs), "--directive", "KMSAuditAggregate On")
     Client(port_of(run.ready())).names()
     assert run.end() == 0
     run.check_nothing_left()
@@ -154,22 +178,22 @@ def test_logs_where_they_are_wanted(tmp_path: Path, conf: Path) -> None:
     assert "KMS0507" in (logs / "error_log").read_text()
 
 
-def test_a_mistake_is_told(tmp_path: Path, conf: Path) -> None:
+def test_a_mistake_is_told(quickstart, place: Path, conf: Path) -> None:
     (conf / "kms-site.xml").write_text("<configuration>\n<property>\n")
-    run = Run(tmp_path, "--conf", str(conf))
+    run = quickstart(place, "--conf", str(conf))
     assert run.process.wait(60) == 1
     assert "kms-site.xml:3" in run.err.read_text()
     assert "KMS ready" not in run.out.read_text()
-    run = Run(tmp_path, "--conf", str(tmp_path / "nowhere"))
+    run = quickstart(place, "--conf", str(place / "nowhere"))
     assert run.process.wait(60) == 1
     assert "nowhere" in run.err.read_text()
 
 
-def test_a_port_that_is_taken(tmp_path: Path, conf: Path) -> None:
-    first = Run(tmp_path, "--conf", str(conf))
+def test_a_port_that_is_taken(quickstart, place: Path, conf: Path) -> None:
+    first = quickstart(place, "--conf", str(conf))
     port = port_of(first.ready())
-    (tmp_path / "second").mkdir()
-    second = Run(tmp_path / "second", "--conf", str(conf), "--port", str(port))
+    (place / "second").mkdir()
+    second = quickstart(place / "second", "--conf", str(conf), "--port", str(port))
     assert second.process.wait(60) == 1
     assert "Address already in use" in second.err.read_text()
     assert "KMS ready" not in second.out.read_text()
@@ -177,17 +201,17 @@ def test_a_port_that_is_taken(tmp_path: Path, conf: Path) -> None:
 
 
 @pytest.mark.slow
-def test_ended_at_any_moment(tmp_path: Path, conf: Path) -> None:
+def test_ended_at_any_moment(quickstart, place: Path, conf: Path) -> None:
     for moment in (0.05, 0.2, 0.35, 0.5, 0.7, 1.0):
-        run = Run(tmp_path, "--conf", str(conf))
+        run = quickstart(place, "--conf", str(conf))
         time.sleep(moment)
         assert run.end() in (0, -signal.SIGTERM), run.err.read_text()  # before its trap is set, bash just dies
         run.check_nothing_left()
 
 
-def test_no_httpd_outlives_it(tmp_path: Path, conf: Path) -> None:
+def test_no_httpd_outlives_it(quickstart, place: Path, conf: Path) -> None:
     """Even a signal that it cannot see takes the server along; only the private directory is left then."""
-    run = Run(tmp_path, "--conf", str(conf))
+    run = quickstart(place, "--conf", str(conf))
     run.ready()
     assert run.httpd_pids()
     run.end(signal.SIGKILL)
@@ -195,14 +219,14 @@ def test_no_httpd_outlives_it(tmp_path: Path, conf: Path) -> None:
 
 
 @pytest.mark.skipif(not is_root(), reason="whoever is not root serves as himself")
-def test_root_where_there_are_no_user_namespaces(tmp_path: Path) -> None:
+def test_root_where_there_are_no_user_namespaces(quickstart, place: Path) -> None:
     """It says what to do and leaves the files alone."""
-    conf = make_conf(tmp_path / "closed", free_port())
-    fake = tmp_path / "bin" / "unshare"
+    conf = make_conf(place / "closed", free_port())
+    fake = place / "bin" / "unshare"
     fake.parent.mkdir()
     fake.write_text("#!/bin/sh\nexit 1\n")
     fake.chmod(0o755)
-    run = Run(tmp_path, "--conf", str(conf), path=str(fake.parent))
+    run = quickstart(place, "--conf", str(conf), path=str(fake.parent))
     assert run.process.wait(30) == 1
     assert "chown -R " in run.err.read_text() and str(conf) in run.err.read_text()
     assert conf.stat().st_uid == 0
@@ -210,19 +234,19 @@ def test_root_where_there_are_no_user_namespaces(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not is_root(), reason="root alone can hand a directory to somebody else")
-def test_a_directory_of_somebody_else(tmp_path: Path, registry) -> None:
+def test_a_directory_of_somebody_else(quickstart, place: Path, registry) -> None:
     area = registry.area()  # a place that others can reach
     conf = make_conf(area.path / "theirs", free_port())
     for path in [conf, *conf.iterdir()]:
         os.chown(path, 65534, 65534)
-    run = Run(tmp_path, "--conf", str(conf))
+    run = quickstart(place, "--conf", str(conf))
     assert Client(port_of(run.ready())).create("k").status == 201
     assert (conf / "kms.keystore").stat().st_uid == 65534
     assert run.end() == 0
 
 
 @pytest.mark.skipif(not is_root(), reason="root alone can hand a directory to somebody else")
-def test_a_keystore_of_somebody_else(tmp_path: Path, registry) -> None:
+def test_a_keystore_of_somebody_else(quickstart, place: Path, registry) -> None:
     """As packages have it: the configuration is root's, the keystore that of the service."""
     area = registry.area()
     conf = make_conf(area.path / "etc", free_port())
@@ -234,14 +258,14 @@ def test_a_keystore_of_somebody_else(tmp_path: Path, registry) -> None:
     (conf / "kms.keystore.password").chmod(0o640)
     site = (conf / "kms-site.xml").read_text().replace(f"{conf}/kms.keystore<", f"{store}/kms.keystore<")
     (conf / "kms-site.xml").write_text(site)
-    run = Run(tmp_path, "--conf", str(conf))
+    run = quickstart(place, "--conf", str(conf))
     assert Client(port_of(run.ready())).create("k").status == 201
     assert (store / "kms.keystore").stat().st_uid == 65534
     assert run.end() == 0
 
 
 @pytest.mark.skipif(not is_root(), reason="needs to become somebody else")
-def test_as_somebody_else(tmp_path: Path, registry) -> None:
+def test_as_somebody_else(quickstart, place: Path, registry) -> None:
     """Not root: it serves as whoever runs it, and needs to write nothing but its own directory and the keystore."""
     area = registry.area()
     conf = make_conf(area.path / "own", free_port())
@@ -258,7 +282,7 @@ def test_as_somebody_else(tmp_path: Path, registry) -> None:
         pytest.skip("the build tree is closed to others")
     (home / "tmp").mkdir()
     os.chown(home / "tmp", 65534, 65534)
-    run = Run(home, "--conf", str(conf), preexec_fn=become_nobody)
+    run = quickstart(home, "--conf", str(conf), preexec_fn=become_nobody)
     assert Client(port_of(run.ready())).create("k").status == 201
     assert run.end() == 0
     run.check_nothing_left()
