@@ -10,6 +10,7 @@
 #include "authentication.h"
 #include "guard.h"
 #include "kms_config.h"
+#include "maintenance.h"
 #include "request_state.h"
 #include "response.h"
 #include "rest/dispatch.h"
@@ -19,6 +20,8 @@ namespace {
 
 // A name that is no file, for the error log and for modules that want one.
 char kNoFile[] = "kms:";
+
+constexpr std::size_t kBigBody = 256 * 1024;
 
 // Reads the body into memory that is wiped: it may carry key material.
 class BodyReader final : public rest::BodySource {
@@ -44,6 +47,7 @@ class BodyReader final : public rest::BodySource {
       KMS_TRY(take(brigade, done));
       apr_brigade_cleanup(brigade);
     }
+    if (used_ > kBigBody) note_big_body();
     return Secret(buffer_.view().first(used_));
   }
 

@@ -1,11 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "maintenance.h"
 
+#include <malloc.h>
 #include <signal.h>
 
+#include <atomic>
 #include <chrono>
 
 namespace kms {
+namespace {
+
+std::atomic<bool> big_body_seen{false};
+
+}  // namespace
+
+void note_big_body() noexcept {
+  big_body_seen.store(true, std::memory_order_relaxed);
+}
 
 Maintenance::Maintenance(std::vector<Instance*> instances) : instances_(std::move(instances)) {
   // httpd's signals are for its own threads.
@@ -31,6 +42,7 @@ void Maintenance::run() {
   while (!wake_.wait_for(lock, std::chrono::seconds(1), [this] { return stopping_; })) {
     lock.unlock();
     for (Instance* instance : instances_) instance->poll();
+    if (big_body_seen.exchange(false, std::memory_order_relaxed)) malloc_trim(0);
     lock.lock();
   }
 }

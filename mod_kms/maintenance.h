@@ -10,6 +10,11 @@
 
 namespace kms {
 
+// Said by requests with a big body: what the parser needed is given back to the system within a
+// second. glibc keeps a heap for each thread and would hold on to the largest use of every one of
+// them.
+void note_big_body() noexcept;
+
 // The one background thread of a child: about once a second it lets each instance look at its files
 // (ACLs, keystore) and write due audit summaries. Made after the fork, joined before the child's
 // pools go.

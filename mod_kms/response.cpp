@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "core/secret.h"
+#include "guard.h"
 
 namespace kms {
 namespace {
@@ -99,9 +100,8 @@ int send_answer(request_rec* r, rest::Answer&& answer) {
   }
   ap_set_content_length(r, static_cast<apr_off_t>(answer.text.size()));
   if (answer.text.empty()) return pass(r, nullptr);
-  const char* text =
-      static_cast<const char*>(apr_pmemdup(r->pool, answer.text.data(), answer.text.size()));
-  return pass(r, apr_bucket_pool_create(text, answer.text.size(), r->pool, alloc));
+  const auto* text = own(r->pool, new std::string(std::move(answer.text)));
+  return pass(r, apr_bucket_pool_create(text->data(), text->size(), r->pool, alloc));
 }
 
 int send_html_error(request_rec* r, int status, std::string_view reason) {

@@ -4,6 +4,7 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -76,6 +77,20 @@ std::string base64url_encode(ByteView bytes) {
   out.resize(base64url_length(bytes.size()));
   make_url_safe(out.data(), out.size());
   return out;
+}
+
+void base64url_encode_to(ByteView bytes, char* out) {
+  // OpenSSL also writes padding and a zero byte, so pieces go through a buffer of their own.
+  constexpr std::size_t kPiece = 48;
+  std::array<unsigned char, kPiece / 3 * 4 + 1> piece;
+  for (; !bytes.empty(); bytes = bytes.subspan(std::min(bytes.size(), kPiece))) {
+    const std::size_t taken = std::min(bytes.size(), kPiece);
+    const std::size_t length = base64url_length(taken);
+    EVP_EncodeBlock(piece.data(), bytes.data(), static_cast<int>(taken));
+    std::memcpy(out, piece.data(), length);
+    make_url_safe(out, length);
+    out += length;
+  }
 }
 
 Secret base64url_encode_secret(ByteView bytes) {

@@ -14,6 +14,8 @@ namespace kms {
 std::string base64url_encode(ByteView bytes);
 // The same, for bytes that are secret; length is that of the text.
 Secret base64url_encode_secret(ByteView bytes);
+// The same into place; out has room for base64url_length(bytes.size()) characters.
+void base64url_encode_to(ByteView bytes, char* out);
 inline std::size_t base64url_length(std::size_t bytes) {
   return (bytes * 4 + 2) / 3;
 }

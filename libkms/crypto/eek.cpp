@@ -5,7 +5,9 @@
 #include <openssl/evp.h>
 
 #include <climits>
+#include <memory>
 #include <string>
+#include <vector>
 
 namespace kms {
 namespace {
@@ -17,12 +19,19 @@ struct ContextFree {
   void operator()(EVP_CIPHER_CTX* c) const { EVP_CIPHER_CTX_free(c); }
 };
 
-// Fetched once for each thread: EVP_CIPHER_fetch takes locks in libcrypto.
+Error wrong_iv() {
+  return Error(
+      ErrorKind::io,
+      "java.security.InvalidAlgorithmParameterException: Wrong IV length: must be 16 bytes long");
+}
+
+// Fetched once for each thread: EVP_CIPHER_fetch takes locks in libcrypto. Contexts are used again;
+// a re-encryption has two at a time.
 struct ThreadCiphers {
   std::unique_ptr<EVP_CIPHER, CipherFree> aes128{EVP_CIPHER_fetch(nullptr, "AES-128-CTR", nullptr)};
   std::unique_ptr<EVP_CIPHER, CipherFree> aes192{EVP_CIPHER_fetch(nullptr, "AES-192-CTR", nullptr)};
   std::unique_ptr<EVP_CIPHER, CipherFree> aes256{EVP_CIPHER_fetch(nullptr, "AES-256-CTR", nullptr)};
-  std::unique_ptr<EVP_CIPHER_CTX, ContextFree> context{EVP_CIPHER_CTX_new()};
+  std::vector<std::unique_ptr<EVP_CIPHER_CTX, ContextFree>> idle;
 
   const EVP_CIPHER* for_key(std::size_t bytes) const {
     switch (bytes) {
@@ -38,37 +47,63 @@ struct ThreadCiphers {
   }
 };
 
+ThreadCiphers& ciphers() {
+  thread_local ThreadCiphers mine;
+  return mine;
+}
+
 }  // namespace
 
-Result<void> eek_crypt(ByteView kek, ByteView iv, ByteView in, std::span<std::uint8_t> out) {
-  thread_local ThreadCiphers ciphers;
-  if (iv.size() != kEekIvSize) {
-    return Error(
-        ErrorKind::io,
-        "java.security.InvalidAlgorithmParameterException: Wrong IV length: must be 16 bytes "
-        "long");
-  }
-  const EVP_CIPHER* cipher = ciphers.for_key(kek.size());
+Result<EekCipher> EekCipher::create(ByteView kek) {
+  ThreadCiphers& pool = ciphers();
+  const EVP_CIPHER* cipher = pool.for_key(kek.size());
   if (cipher == nullptr) {
     return Error(ErrorKind::io, "java.security.InvalidKeyException: Invalid AES key length: " +
                                     std::to_string(kek.size()) + " bytes");
   }
+  std::unique_ptr<EVP_CIPHER_CTX, ContextFree> context;
+  if (pool.idle.empty()) {
+    context.reset(EVP_CIPHER_CTX_new());
+  } else {
+    context = std::move(pool.idle.back());
+    pool.idle.pop_back();
+  }
+  EekCipher made(context.release());
+  if (made.context_ == nullptr ||
+      EVP_EncryptInit_ex2(made.context_, cipher, kek.data(), nullptr, nullptr) != 1)
+    return Error(ErrorKind::io, "AES-CTR failed in OpenSSL");
+  return made;
+}
+
+EekCipher::~EekCipher() {
+  if (context_ == nullptr) return;
+  // The key schedule must not outlive the call in a thread that may next serve somebody else.
+  EVP_CIPHER_CTX_reset(context_);
+  ciphers().idle.emplace_back(context_);
+}
+
+Result<void> EekCipher::crypt(ByteView iv, ByteView in, std::span<std::uint8_t> out) {
+  if (iv.size() != kEekIvSize) return wrong_iv();
   if (in.size() > INT_MAX || out.size() != in.size())
     return Error(ErrorKind::invalid_argument, "Encrypted key material is too long");
 
   std::array<std::uint8_t, kEekIvSize> counter;
   for (std::size_t i = 0; i < kEekIvSize; ++i) counter[i] = static_cast<std::uint8_t>(~iv[i]);
-
-  EVP_CIPHER_CTX* ctx = ciphers.context.get();
   int written = 0;
-  const bool done = EVP_EncryptInit_ex2(ctx, cipher, kek.data(), counter.data(), nullptr) == 1 &&
-                    (in.empty() || EVP_EncryptUpdate(ctx, out.data(), &written, in.data(),
+  const bool done = EVP_EncryptInit_ex2(context_, nullptr, nullptr, counter.data(), nullptr) == 1 &&
+                    (in.empty() || EVP_EncryptUpdate(context_, out.data(), &written, in.data(),
                                                      static_cast<int>(in.size())) == 1);
-  // The key schedule must not outlive the call in a thread that may next serve somebody else.
-  EVP_CIPHER_CTX_reset(ctx);
   if (!done || static_cast<std::size_t>(written) != in.size())
     return Error(ErrorKind::io, "AES-CTR failed in OpenSSL");
   return {};
+}
+
+Result<void> eek_crypt(ByteView kek, ByteView iv, ByteView in, std::span<std::uint8_t> out) {
+  // The IV is looked at first, as Java does.
+  if (iv.size() != kEekIvSize) return wrong_iv();
+  auto cipher = EekCipher::create(kek);
+  if (!cipher.ok()) return std::move(cipher).error();
+  return cipher->crypt(iv, in, out);
 }
 
 }  // namespace kms

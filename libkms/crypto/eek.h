@@ -5,10 +5,13 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <utility>
 
 #include "core/bytes.h"
 #include "core/result.h"
 #include "core/secret.h"
+
+struct evp_cipher_ctx_st;
 
 namespace kms {
 
@@ -17,9 +20,25 @@ namespace kms {
 // EEK is as long as the DEK. The IV that travels is the unflipped one.
 inline constexpr std::size_t kEekIvSize = 16;
 
-// out must be as long as in (in place is fine). Wrap and unwrap are the same operation. The KEK
-// must have 16, 24 or 32 bytes and the IV 16; other sizes give ErrorKind::io with Java's message.
-// Thread-safe; uses a cipher context kept for each thread, so it does not allocate once warm.
+// Wraps and unwraps under one KEK, whose key schedule is set up once. Wrap and unwrap are the same
+// operation. For the thread that made it; wiped with the object.
+class EekCipher {
+ public:
+  // The KEK must have 16, 24 or 32 bytes; else ErrorKind::io with Java's message.
+  static Result<EekCipher> create(ByteView kek);
+  EekCipher(EekCipher&& other) noexcept : context_(std::exchange(other.context_, nullptr)) {}
+  EekCipher& operator=(EekCipher&&) = delete;
+  ~EekCipher();
+
+  // out must be as long as in (in place is fine). The IV must have 16 bytes; else ErrorKind::io.
+  Result<void> crypt(ByteView iv, ByteView in, std::span<std::uint8_t> out);
+
+ private:
+  explicit EekCipher(evp_cipher_ctx_st* context) : context_(context) {}
+  evp_cipher_ctx_st* context_;  // of a pool of the thread
+};
+
+// One use of an EekCipher. Thread-safe; does not allocate once the thread is warm.
 Result<void> eek_crypt(ByteView kek, ByteView iv, ByteView in, std::span<std::uint8_t> out);
 
 }  // namespace kms

@@ -169,6 +169,41 @@ JsonPtr eek_json(std::string_view key_name, bool with_name, std::string_view ver
   return json;
 }
 
+const EekListWriter::Shape& EekListWriter::shape(bool with_name, std::string_view version_name,
+                                                 std::size_t iv_size, std::size_t material_size) {
+  if (last_.has_value() && last_->with_name == with_name && last_->version_name == version_name &&
+      last_->iv_size == iv_size && last_->material_size == material_size)
+    return *last_;
+  const Bytes iv(iv_size), material(material_size);
+  JsonPtr list(json_array());
+  json_array_append_new(list.get(),
+                        eek_json(key_name_, with_name, version_name, iv, material).release());
+  std::string text = dump_json(list.get());
+  text = text.substr(1, text.rfind('}'));  // without the brackets of the array
+  // A quote inside a string is escaped, so these can only be members; material is the first of its
+  // name and iv the last.
+  constexpr std::string_view kMaterial = "\"material\": \"", kIv = "\"iv\": \"";
+  Shape made{with_name, std::string(version_name), iv_size, material_size, std::move(text), 0, 0};
+  made.material_at = made.text.find(kMaterial) + kMaterial.size();
+  made.iv_at = made.text.rfind(kIv) + kIv.size();
+  return last_.emplace(std::move(made));
+}
+
+void EekListWriter::add(bool with_name, std::string_view version_name, ByteView iv,
+                        ByteView material) {
+  const Shape& form = shape(with_name, version_name, iv.size(), material.size());
+  if (out_.size() > 1) out_ += ',';
+  const std::size_t begin = out_.size();
+  out_ += form.text;
+  base64url_encode_to(material, out_.data() + begin + form.material_at);
+  base64url_encode_to(iv, out_.data() + begin + form.iv_at);
+}
+
+std::string EekListWriter::finish() && {
+  out_ += out_.size() > 1 ? "\n]" : "]";
+  return std::move(out_);
+}
+
 JsonPtr key_version_json(std::string_view name, std::string_view version_name,
                          const ByteView* material) {
   JsonPtr json(json_object());

@@ -4,6 +4,7 @@
 #include <jansson.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -50,6 +51,30 @@ std::string dump_json(const json_t* json);
 JsonPtr metadata_json(std::string_view name, const KeyMetadata& metadata);
 JsonPtr eek_json(std::string_view key_name, bool with_name, std::string_view version_name,
                  ByteView iv, ByteView material);
+
+// A JSON array of EEKs of one key, as text. jansson writes each shape once (name or null, version,
+// lengths); what differs from one EEK to the next is base64 only, which is put in its place. A
+// batch of 10,000 would else cost a hundred thousand small objects.
+class EekListWriter {
+ public:
+  explicit EekListWriter(std::string_view key_name) : key_name_(key_name) {}
+  void add(bool with_name, std::string_view version_name, ByteView iv, ByteView material);
+  std::string finish() &&;
+
+ private:
+  struct Shape {
+    bool with_name;
+    std::string version_name;
+    std::size_t iv_size, material_size;
+    std::string text;
+    std::size_t iv_at, material_at;
+  };
+  const Shape& shape(bool with_name, std::string_view version_name, std::size_t iv_size,
+                     std::size_t material_size);
+  std::string key_name_;
+  std::optional<Shape> last_;
+  std::string out_ = "[";
+};
 
 // A key version whose material must not pass through buffers that nobody wipes: the JSON holds a
 // filler of the right length and dump_with_materials puts the base64 in its place, in order.

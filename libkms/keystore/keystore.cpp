@@ -22,6 +22,8 @@ Result<std::vector<Eek>> KeyStore::generate_eeks(std::string_view name, std::siz
   std::vector<Eek> eeks;
   if (kek == nullptr) return eeks;
   eeks.reserve(count);
+  auto cipher = EekCipher::create(kek->material.view());
+  if (!cipher.ok()) return std::move(cipher).error();
   for (std::size_t i = 0; i < count; ++i) {
     Eek& eek = eeks.emplace_back();
     eek.wrapped_by = kek;
@@ -30,7 +32,7 @@ Result<std::vector<Eek>> KeyStore::generate_eeks(std::string_view name, std::siz
     KMS_TRY(fill_private({dek.data(), dek.size()}));
     KMS_TRY(fill_public(eek.iv));
     eek.material.resize(dek.size());
-    KMS_TRY(eek_crypt(kek->material.view(), eek.iv, dek.view(), eek.material));
+    KMS_TRY(cipher->crypt(eek.iv, dek.view(), eek.material));
   }
   return eeks;
 }
@@ -41,13 +43,19 @@ Result<Secret> KeyStore::decrypt_eek(const VersionPtr& kek, ByteView iv, ByteVie
   return dek;
 }
 
-Result<Bytes> KeyStore::reencrypt_eek(const VersionPtr& from, const VersionPtr& to, ByteView iv,
-                                      ByteView eek) {
-  auto dek = decrypt_eek(from, iv, eek);
-  if (!dek.ok()) return std::move(dek).error();
-  Bytes out(eek.size());
-  KMS_TRY(eek_crypt(to->material.view(), iv, dek->view(), out));
-  return out;
+Result<void> KeyStore::reencrypt_eeks(const VersionPtr& from, const VersionPtr& to,
+                                      std::span<WrappedDek> eeks) {
+  auto unwrap = EekCipher::create(from->material.view());
+  if (!unwrap.ok()) return std::move(unwrap).error();
+  auto wrap = EekCipher::create(to->material.view());
+  if (!wrap.ok()) return std::move(wrap).error();
+  Secret dek;
+  for (WrappedDek& eek : eeks) {
+    if (dek.size() != eek.material.size()) dek = Secret(eek.material.size());
+    KMS_TRY(unwrap->crypt(eek.iv, eek.material, {dek.data(), dek.size()}));
+    KMS_TRY(wrap->crypt(eek.iv, dek.view(), eek.material));
+  }
+  return {};
 }
 
 }  // namespace kms

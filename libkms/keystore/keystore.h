@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -54,6 +55,12 @@ struct Eek {
   std::array<std::uint8_t, kEekIvSize> iv{};
   Bytes material;
   VersionPtr wrapped_by;
+};
+
+// An EEK as a client sends it for re-encryption.
+struct WrappedDek {
+  Bytes iv;  // unflipped
+  Bytes material;
 };
 
 // Text before the last '@' of a version name; nullopt without an '@' (Hadoop: getBaseName).
@@ -106,9 +113,10 @@ class KeyStore {
   // whose keys never leave it overrides them.
   virtual Result<std::vector<Eek>> generate_eeks(std::string_view name, std::size_t count);
   virtual Result<Secret> decrypt_eek(const VersionPtr& kek, ByteView iv, ByteView eek);
-  // Unwraps under from and wraps under to; the result's iv is the given one.
-  virtual Result<Bytes> reencrypt_eek(const VersionPtr& from, const VersionPtr& to, ByteView iv,
-                                      ByteView eek);
+  // Replaces each material by the same DEK wrapped under to; the IVs stay. After an error eeks are
+  // of no use.
+  virtual Result<void> reencrypt_eeks(const VersionPtr& from, const VersionPtr& to,
+                                      std::span<WrappedDek> eeks);
 };
 
 }  // namespace kms

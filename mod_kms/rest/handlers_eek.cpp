@@ -94,18 +94,15 @@ Result<void> check_generate(Exchange& x) {
 }
 
 Result<Answer> run_generate(Exchange& x) {
-  JsonPtr list(json_array());
+  hadoop::EekListWriter list(x.name);
   if (x.wanted_keys > 0) {
     auto eeks = x.service.keys.generate_eeks(x.name, static_cast<std::size_t>(x.wanted_keys));
     if (!eeks.ok()) return std::move(eeks).error();
     if (eeks->empty()) return no_current_version(x.name);
     const std::string version = requested_version_name(x.name, *eeks->front().wrapped_by);
-    for (const Eek& eek : *eeks) {
-      json_array_append_new(
-          list.get(), hadoop::eek_json(x.name, true, version, eek.iv, eek.material).release());
-    }
+    for (const Eek& eek : *eeks) list.add(true, version, eek.iv, eek.material);
   }
-  return Answer::json(hadoop::dump_json(list.get()));
+  return Answer::json(std::move(list).finish());
 }
 
 Result<const Operation*> select_keyversion_eek(Exchange& x) {
@@ -151,12 +148,12 @@ Result<Answer> run_decrypt(Exchange& x) {
 Result<Answer> run_reencrypt(Exchange& x) {
   auto current = current_of(x.service.keys, x.audit_key);
   if (!current.ok()) return std::move(current).error();
-  auto eek = x.service.keys.reencrypt_eek(x.version, *current, x.iv, x.eek);
-  if (!eek.ok()) return std::move(eek).error();
-  return Answer::json(
-      hadoop::dump_json(hadoop::eek_json(x.audit_key, true,
-                                         requested_version_name(x.audit_key, **current), x.iv, *eek)
-                            .get()));
+  WrappedDek eek{x.iv, x.eek};
+  KMS_TRY(x.service.keys.reencrypt_eeks(x.version, *current, {&eek, 1}));
+  return Answer::json(hadoop::dump_json(
+      hadoop::eek_json(x.audit_key, true, requested_version_name(x.audit_key, **current), eek.iv,
+                       eek.material)
+          .get()));
 }
 
 Result<void> check_batch(Exchange& x) {
@@ -218,36 +215,40 @@ Result<void> resolve_batch(Exchange& x) {
   return {};
 }
 
+namespace {
+
+WrappedDek wrapped_dek(const json_t* element) {
+  const json_t* inner = json_object_get(element, "encryptedKeyVersion");
+  return {base64_decode_lenient(text_of(json_object_get(element, "iv"))),
+          base64_decode_lenient(text_of(json_object_get(inner, "material")))};
+}
+
+}  // namespace
+
 Result<Answer> run_batch(Exchange& x) {
-  JsonPtr list(json_array());
+  hadoop::EekListWriter list(x.name);
   const std::size_t count = x.batch_versions.size();
-  VersionPtr current;
-  std::string current_name;
-  if (count > 0) {
-    auto found = current_of(x.service.keys, x.name);
-    if (!found.ok()) return std::move(found).error();
-    current = *found;
-    current_name = requested_version_name(x.name, *current);
-  }
-  for (std::size_t i = 0; i < count; ++i) {
-    const json_t* element = json_array_get(x.body.get(), i);
-    const std::string_view version = text_of(json_object_get(element, "versionName"));
-    const Bytes iv = base64_decode_lenient(text_of(json_object_get(element, "iv")));
-    const json_t* inner = json_object_get(element, "encryptedKeyVersion");
-    const Bytes eek = base64_decode_lenient(text_of(json_object_get(inner, "material")));
-    if (version == current_name) {
-      // Given back as it came, without cryptography, and then without the inner name.
-      json_array_append_new(list.get(),
-                            hadoop::eek_json(x.name, false, version, iv, eek).release());
-      continue;
-    }
-    auto wrapped = x.service.keys.reencrypt_eek(x.batch_versions[i], current, iv, eek);
-    if (!wrapped.ok()) return std::move(wrapped).error();
-    json_array_append_new(list.get(),
-                          hadoop::eek_json(x.name, true, current_name, iv, *wrapped).release());
-  }
   x.audit_extra = "reencrypted " + std::to_string(count) + " keys";
-  return Answer::json(hadoop::dump_json(list.get()));
+  if (count == 0) return Answer::json(std::move(list).finish());
+  auto current = current_of(x.service.keys, x.name);
+  if (!current.ok()) return std::move(current).error();
+  const std::string current_name = requested_version_name(x.name, **current);
+
+  std::vector<WrappedDek> eeks;
+  eeks.reserve(count);
+  for (std::size_t i = 0; i < count; ++i)
+    eeks.push_back(wrapped_dek(json_array_get(x.body.get(), i)));
+  // Runs of one version go to the store together. An EEK of the current version is given back as it
+  // came, without cryptography, and then without the inner name.
+  for (std::size_t begin = 0, end = 0; begin < count; begin = end) {
+    const VersionPtr& from = x.batch_versions[begin];
+    while (end < count && x.batch_versions[end] == from) ++end;
+    const std::span<WrappedDek> run(eeks.data() + begin, end - begin);
+    const bool stays = from->version_name == (*current)->version_name;
+    if (!stays) KMS_TRY(x.service.keys.reencrypt_eeks(from, *current, run));
+    for (const WrappedDek& eek : run) list.add(!stays, current_name, eek.iv, eek.material);
+  }
+  return Answer::json(std::move(list).finish());
 }
 
 }  // namespace kms::rest

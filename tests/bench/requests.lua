@@ -40,7 +40,8 @@ end
 
 function done(summary, latency)
   local e = summary.errors
-  print(string.format("RESULT requests=%d micros=%d p50=%d p99=%d max=%d connect=%d read=%d write=%d status=%d timeout=%d",
-    summary.requests, summary.duration, latency:percentile(50), latency:percentile(99), latency.max,
+  print(string.format(
+    "RESULT requests=%d micros=%d p50=%d p99=%d connect=%d read=%d write=%d status=%d timeout=%d",
+    summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),
     e.connect, e.read, e.write, e.status, e.timeout))
 end

@@ -12,6 +12,7 @@ import functools
 import http.client
 import os
 import pwd
+import random
 import re
 import shutil
 import signal
@@ -106,9 +107,12 @@ def serving_account() -> pwd.struct_passwd | None:
 
 
 def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """Below the ports that the system gives to clients, where one could turn up in between."""
+    while True:
+        port = random.randrange(20000, 32000)
+        with contextlib.suppress(OSError), socket.socket() as s:
+            s.bind(("127.0.0.1", port))
+            return port
 
 
 def die_with_parent() -> None:
@@ -301,9 +305,9 @@ class Httpd:
         return False
 
     def graceful(self, wait: bool = True) -> None:
-        """SIGUSR1, which is what apachectl graceful sends."""
+        """What apachectl graceful runs: it checks the configuration, then sends SIGUSR1."""
         before = self.generations()
-        os.kill(self.pid, signal.SIGUSR1)
+        subprocess.run(self.command("-k", "graceful"), env=self.environ(), capture_output=True, timeout=60, check=True)
         if wait:
             wait_for("the new generation", lambda: self.generations() > before, 30)
 

@@ -77,7 +77,7 @@ def test_cut_off_in_the_middle(server: Httpd) -> None:
     for head, body in [(CREATE + "Content-Length: 100\n", b'{"name": "cut'),
                        (CREATE + "Transfer-Encoding: chunked\n", b'64\r\n{"name": "cut'),
                        (CREATE + "Transfer-Encoding: chunked\n", b"zz\r\n")]:
-        host = f"Host: x\r\nConnection: close\r\n\r\n"
+        host = "Host: x\r\nConnection: close\r\n\r\n"
         raw(server.port, head.replace("\n", "\r\n").encode() + host.encode() + body)
     assert Client(server.port).metadata("cut").body == b"{ }"
 
@@ -88,8 +88,8 @@ def test_hang_up_without_reading(server: Httpd) -> None:
             s.sendall(b"GET /kms/v1/key/k/_eek?eek_op=generate&num_keys=2000&user.name=u HTTP/1.1\r\nHost: x\r\n\r\n")
 
 
-@pytest.mark.parametrize("body", [b"", b" ", b"\n", b"{", b"[", b'"', b'{"name"', b'{"name":', b"nul", b"\x00", b"\xff\xfe",
-                                  b"\xef\xbb\xbf", b"{'name': 'x'}", b"{name: 1}", b"/**/{}", b"[1", b"{]",
+@pytest.mark.parametrize("body", [b"", b" ", b"\n", b"{", b"[", b'"', b'{"name"', b'{"name":', b"nul", b"\x00",
+                                  b"\xff\xfe", b"\xef\xbb\xbf", b"{'name': 'x'}", b"{name: 1}", b"/**/{}", b"[1", b"{]",
                                   b'{"name": "\xc3"}', b'{"name": "\xed\xa0\x80"}', b'{"name": "\\ud800"}',
                                   b'{"name": "\x01"}', b'{"a": 1e999999}', b"-", b"01"],
                          ids=lambda b: repr(b)[2:-1] or "empty")
@@ -100,8 +100,8 @@ def test_what_is_no_json(client: Client, body: bytes) -> None:
         assert answer.json()["RemoteException"]["javaClassName"]
 
 
-@pytest.mark.parametrize("value", [None, True, 1, -1, 1.5, 2**31, 2**63, 2**64, "", "x", [], [[]], {}, {"a": {}}, [None]],
-                         ids=repr)
+@pytest.mark.parametrize("value", [None, True, 1, -1, 1.5, 2**31, 2**63, 2**64, "", "x", [], [[]], {}, {"a": {}},
+                                   [None]], ids=repr)
 @pytest.mark.parametrize("member", ["name", "cipher", "length", "material", "description", "attributes"])
 def test_every_type_in_every_member_of_create(client: Client, member: str, value: object) -> None:
     members = {"name": f"type-{member}-{abs(hash(repr(value)))}", "length": 128, member: value}
@@ -186,7 +186,7 @@ def test_header_values_that_are_odd(client: Client) -> None:
 
 
 def test_a_head_too_large(server: Httpd) -> None:
-    data = raw(server.port, b"GET /kms/v1/keys/names?user.name=u HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 70000 + b"\r\n\r\n")
+    data = raw(server.port, b"GET /kms/v1/keys/names?user.name=u HTTP/1.1\r\nHost: x\r\nX: %s\r\n\r\n" % (b"y" * 70000))
     assert data.split()[1] in (b"400", b"431")
     data = raw(server.port, b"GET /kms/v1/key/" + b"n" * 70000 + b"?user.name=u HTTP/1.1\r\nHost: x\r\n\r\n")
     assert data.split()[1] in (b"414", b"400")
@@ -243,8 +243,8 @@ def test_a_body_that_nobody_reads_is_not_the_next_request(server: Httpd) -> None
     smuggled = b"DELETE /kms/v1/key/k?user.name=u HTTP/1.1\r\nHost: x\r\n\r\n"
     for path in (b"/kms/v1/keys", b"/kms/v1/nothing?user.name=u", b"/kms/v1/keys/names?user.name=u"):
         data = raw(server.port, b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-                   b"Content-Length: %d\r\n\r\n%sGET /kms/v1/keys/names HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-                   % (path, len(smuggled), smuggled))
+                   b"Content-Length: %d\r\n\r\n%sGET /kms/v1/keys/names HTTP/1.1\r\nHost: x\r\n"
+                   b"Connection: close\r\n\r\n" % (path, len(smuggled), smuggled))
         assert len(parse_answers(data)) == 2
     # Two lengths, or a length beside chunks, are refused or resolved in the standard's way, never as two requests.
     data = raw(server.port, CREATE.replace("\n", "\r\n").encode() + b"Host: x\r\nContent-Length: 5\r\n"

@@ -61,7 +61,8 @@ class Run:
 
 
 def user_namespaces() -> bool:
-    return subprocess.run(["unshare", "--user", "--map-user=1", "true"], capture_output=True, check=False).returncode == 0
+    probe = subprocess.run(["unshare", "--user", "--map-user=1", "true"], capture_output=True, check=False)
+    return probe.returncode == 0
 
 
 @pytest.fixture

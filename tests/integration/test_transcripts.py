@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from client import Answer, unbase64
-from harness import DATA, TOP, Httpd, hadoop_xml
+from harness import DATA, TOP, Httpd
 
 pytestmark = pytest.mark.smoke
 CASES = json.loads((DATA / "rest-transcripts.json").read_text(encoding="utf-8"))
@@ -98,7 +98,8 @@ def value_fits(wanted: Any, got: Any) -> bool:
 def same_members(wanted: Any, got: Any) -> bool:
     if not isinstance(wanted, dict):
         return True
-    return isinstance(got, dict) and wanted.keys() == got.keys() and all(same_members(wanted[k], got[k]) for k in wanted)
+    return isinstance(got, dict) and wanted.keys() == got.keys() and \
+        all(same_members(wanted[k], got[k]) for k in wanted)
 
 
 def body_faults(case: dict[str, Any], answer: Answer) -> list[str]:

@@ -48,6 +48,26 @@ void eek_vectors(void**) {
   }
 }
 
+void one_cipher_serves_many_eeks(void**) {
+  const Bytes kek = from_hex(kVectors[0].kek);
+  auto first = EekCipher::create(kek);
+  auto second = EekCipher::create(from_hex(kVectors[4].kek));
+  assert_true(first.ok() && second.ok());
+  for (int i = 0; i < 3; ++i) {
+    Bytes dek = from_hex(kVectors[0].eek);
+    assert_true(first->crypt(from_hex(kVectors[0].iv), dek, dek).ok());
+    unit::assert_text(to_hex(dek), kVectors[0].dek);
+    assert_false(first->crypt(Bytes(15), dek, dek).ok());
+    assert_true(second->crypt(from_hex(kVectors[4].iv), dek, dek).ok());
+    unit::assert_text(to_hex(dek), kVectors[4].eek);
+    // A short one after a long one must start a counter block of its own.
+    Bytes five = from_hex(kVectors[3].dek);
+    assert_true(first->crypt(from_hex(kVectors[3].iv), five, five).ok());
+    unit::assert_text(to_hex(five), kVectors[3].eek);
+  }
+  assert_false(EekCipher::create(Bytes(15)).ok());
+}
+
 void eek_refuses_wrong_sizes(void**) {
   Bytes kek(16), iv(16), in(16), out(16);
   auto r = eek_crypt(kek, Bytes(15), in, out);
@@ -137,6 +157,7 @@ void version_names(void**) {
 int main() {
   const CMUnitTest tests[] = {
       cmocka_unit_test(eek_vectors),
+      cmocka_unit_test(one_cipher_serves_many_eeks),
       cmocka_unit_test(eek_refuses_wrong_sizes),
       cmocka_unit_test(eek_is_right_in_every_thread),
       cmocka_unit_test(base64_forms),

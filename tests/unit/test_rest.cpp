@@ -200,6 +200,24 @@ void materials_are_put_in_place(void**) {
   assert_string_equal(member(2, "material"), "ABEiM0RVZneImaq7zN3u_w");
 }
 
+// Whatever the writer puts in place must be what jansson would have written as a whole.
+void eek_lists_are_what_jansson_writes(void**) {
+  for (const char* name : {"k", "a\"iv\": \"b", "\xC3\xA9/\\"}) {
+    hadoop::EekListWriter writer(name);
+    hadoop::JsonPtr whole(json_array());
+    for (std::size_t i = 0; i < 40; ++i) {
+      const Bytes iv(i % 3 == 0 ? 15 : 16, static_cast<std::uint8_t>(i * 7));
+      const Bytes material(i % 5 == 0 ? 100 : i % 33, static_cast<std::uint8_t>(255 - i));
+      const std::string version = version_name(name, static_cast<int>(i / 10));
+      writer.add(i % 2 == 0, version, iv, material);
+      json_array_append_new(whole.get(),
+                            hadoop::eek_json(name, i % 2 == 0, version, iv, material).release());
+    }
+    unit::assert_text(std::move(writer).finish(), hadoop::dump_json(whole.get()));
+  }
+  unit::assert_text(hadoop::EekListWriter("k").finish(), "[]");
+}
+
 // Denying by default: every route of the API is in the table with an op ACL, and nothing twice.
 void route_table_is_whole(void**) {
   assert_int_equal(routes().size(), 14);
@@ -223,6 +241,7 @@ int main() {
       cmocka_unit_test(casts),
       cmocka_unit_test(error_bodies),
       cmocka_unit_test(materials_are_put_in_place),
+      cmocka_unit_test(eek_lists_are_what_jansson_writes),
       cmocka_unit_test(route_table_is_whole),
   };
   return cmocka_run_group_tests_name("rest", tests, nullptr, nullptr);

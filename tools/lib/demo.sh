@@ -37,8 +37,8 @@ demo_call() {
   local base=$1 method=$2 path=$3 glue='?' answer
   [[ $path != *\?* ]] || glue='&'
   shift 3
-  if ! answer=$(curl -sS --noproxy '*' --max-time 30 --fail-with-body -X "$method" "$base/v1/$path${glue}user.name=demo" \
-    -H 'Content-Type: application/json' ${1:+--data "$1"}); then
+  if ! answer=$(curl -sS --noproxy '*' --max-time 30 --fail-with-body -X "$method" \
+    -H 'Content-Type: application/json' ${1:+--data "$1"} "$base/v1/$path${glue}user.name=demo"); then
     die "$method $path failed: $answer"
   fi
   echo "$answer"

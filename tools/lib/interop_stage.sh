@@ -24,7 +24,7 @@ trap clean_up EXIT
 trap 'exit 130' TERM INT HUP
 
 free_port() {
-  python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+  PYTHONPATH=$top/tests/integration "${PYTHON3:-python3}" -c 'import harness; print(harness.free_port())'
 }
 
 # serve NAME: starts a server and sets url to where it answers.
