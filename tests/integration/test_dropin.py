@@ -6,7 +6,7 @@ import pytest
 from client import Client
 from harness import TOP, Area, Httpd, load_module, mod_kms, serving_account
 
-EVERY_DIRECTIVE_ON = "KMSSignatureSecretFile", "KMSCookieDomain", "KMSCookiePath", "KMSKeystorePassword "
+LEFT_OFF = ("KMSSignatureSecretFile", "KMSCookieDomain", "KMSCookiePath", "KMSKeystorePassword ")
 
 
 class DropIn(Httpd):
@@ -41,7 +41,7 @@ class DropIn(Httpd):
         lines = []
         for line in kms.splitlines():
             bare = line.strip()
-            if bare.startswith("#KMS") and not any(bare[1:].startswith(d) for d in EVERY_DIRECTIVE_ON):
+            if bare.startswith("#KMS") and not any(bare[1:].startswith(d) for d in LEFT_OFF):
                 line = bare[1:]
             lines.append(line)
         text = "\n".join(lines) + "\n"
