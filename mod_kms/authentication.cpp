@@ -2,10 +2,9 @@
 #include "authentication.h"
 
 #include <apr_strings.h>
+#include <strings.h>
 
-#include "auth/cookie.h"
-#include "auth/principal.h"
-#include "core/clock.h"
+#include "credentials.h"
 #include "guard.h"
 #include "instance.h"
 #include "kms_config.h"
@@ -19,107 +18,29 @@ namespace kms {
 namespace {
 
 constexpr const char* kNoCredentials = "Authentication required";
-constexpr const char* kTokenType = "simple-dt";
 
-CookieAttributes cookie_attributes(request_rec* r, const hadoop::Settings& settings) {
-  CookieAttributes attributes;
-  attributes.path = settings.cookie_path;
-  attributes.domain = settings.cookie_domain;
-  attributes.persistent = settings.cookie_persistent;
-  attributes.secure = std::string_view(ap_http_scheme(r)) == "https";
-  return attributes;
-}
-
-void set_cookie(request_rec* r, const std::string& value) {
-  apr_table_add(r->err_headers_out, "Set-Cookie", value.c_str());
-}
-
-// Every 401 but that of OPTIONS leaves a line; without it no answer that tells more than "later".
-int refuse(request_rec* r, Instance& instance, const std::string& reason) {
-  if (r->method_number != M_OPTIONS) {
-    std::string url = base_url(r) + std::string(raw_path(r));
-    if (const std::string query = rest::masked_query(raw_query(r)); !query.empty())
-      url += "?" + query;
-    const std::string extra = "RemoteHost:" + std::string(r->useragent_ip) +
-                              " Method:" + r->method + " URL:" + url + " ErrorMsg:'" +
-                              one_line(reason) + "'";
-    AuditEvent event;
-    event.status = AuditStatus::unauthenticated;
-    event.extra = extra;
-    event.remote_address = r->useragent_ip;
-    if (auto written = instance.audit().record(event); !written.ok()) {
-      send_answer(r, rest::error_answer(written.error()));
-      return DONE;
-    }
-  }
-  apr_table_setn(r->err_headers_out, "WWW-Authenticate", "PseudoAuth");
-  set_cookie(r, set_cookie_header("", 0, cookie_attributes(r, instance.settings())));
-  send_html_error(r, HTTP_UNAUTHORIZED, reason);
+int refuse_page(request_rec* r, int status, std::string_view reason) {
+  send_html_error(r, status, reason);
   return DONE;
 }
 
-int refuse_json(request_rec* r, const Error& error) {
-  send_answer(r, rest::error_answer(error));
-  return DONE;
+bool is_user_name(std::string_view name) {
+  return !name.empty() && rest::is_utf8_without_nul(name) && one_line(name) == name;
 }
 
-Result<void> issue_cookie(request_rec* r, Instance& instance, const AuthToken& token) {
-  auto signed_value = sign_token(token, instance.signer());
-  if (!signed_value.ok()) return std::move(signed_value).error();
-  set_cookie(r, set_cookie_header(*signed_value, token.expires_ms,
-                                  cookie_attributes(r, instance.settings())));
-  return {};
-}
-
-enum class CookieState { valid, absent, bad };
-
-// A valid cookie settles the user. A bad one is as good as none, but its defect is the reason of a
-// 401.
-CookieState try_cookie(request_rec* r, Instance& instance, std::string& user, std::string& reason) {
-  std::string_view value;
-  const auto cookies = header(r, "Cookie");
-  if (!cookies.has_value() || !find_auth_cookie(*cookies, value)) return CookieState::absent;
-  const std::int64_t now = now_ms();
-  auto token = verify_cookie(value, kTokenType, now, instance.signer());
-  if (!token.ok()) {
-    reason = token.error().message;
-    return CookieState::bad;
-  }
-  user = token->principal;
-  const hadoop::Settings& settings = instance.settings();
-  if (settings.max_inactive_s > 0 && !settings.cookie_persistent) {
-    token->max_inactive_ms = now + settings.max_inactive_s * 1000;
-    if (!issue_cookie(r, instance, *token).ok()) return CookieState::bad;
-  }
-  return CookieState::valid;
-}
-
-// user.name of simple authentication. OK, or DONE when a refusal was sent.
-int use_user_name(request_rec* r, Instance& instance, std::string_view name) {
-  if (name.empty() || !rest::is_utf8_without_nul(name) || one_line(name) != name) {
-    send_html_error(r, HTTP_BAD_REQUEST, "user.name is not a user name");
-    return DONE;
-  }
-  auto short_name = short_name_simple(name);
-  if (!short_name.ok()) {
-    send_html_error(r, HTTP_FORBIDDEN, short_name.error().message);
-    return DONE;
-  }
-  AuthToken token;
-  token.user = *short_name;
-  token.principal = name;
-  token.type = kTokenType;
-  token.expires_ms = now_ms() + instance.settings().token_validity_s * 1000;
-  if (auto issued = issue_cookie(r, instance, token); !issued.ok()) {
-    send_html_error(r, HTTP_BAD_REQUEST, issued.error().message);
-    return DONE;
-  }
+int finish(request_rec* r, rest::Identity&& identity) {
+  r->user = apr_pstrdup(r->pool, identity.full.c_str());
+  if (r->ap_auth_type == nullptr) r->ap_auth_type = apr_pstrdup(r->pool, "KMS");
+  request_state(r)->identity = std::move(identity);
+  request_state(r)->authenticated = true;
+  request_state(r)->early = false;
   return OK;
 }
 
 // Fills the state for user, who acts for somebody else where doAs says so.
 int settle(request_rec* r, Instance& instance, const std::string& user, const rest::Query& query) {
-  auto short_name = short_name_simple(user);
+  const NameRules& rules = instance.settings().name_rules;
+  auto short_name = rules.short_name(user);
   if (!short_name.ok()) return refuse_json(r, std::move(short_name).error());
   rest::Identity identity;
   identity.full = user;
@@ -128,7 +49,7 @@ int settle(request_rec* r, Instance& instance, const std::string& user, const re
     if (do_as->empty() || !rest::is_utf8_without_nul(*do_as))
       return refuse_json(r,
                          Error(ErrorKind::invalid_argument, "Parameter 'doAs' is not a user name"));
-    auto do_as_short = short_name_simple(*do_as);
+    auto do_as_short = rules.short_name(*do_as);
     if (!do_as_short.ok()) return refuse_json(r, std::move(do_as_short).error());
     auto allowed = instance.proxy_users().authorize(
         identity.full, identity.short_name, *do_as_short, r->useragent_ip, instance.groups());
@@ -138,15 +59,103 @@ int settle(request_rec* r, Instance& instance, const std::string& user, const re
     identity.full = *do_as;
     identity.short_name = std::move(*do_as_short);
   }
-  r->user = apr_pstrdup(r->pool, identity.full.c_str());
-  r->ap_auth_type = apr_pstrdup(r->pool, "KMS");
-  make_request_state(r).identity = std::move(identity);
-  return OK;
+  return finish(r, std::move(identity));
+}
+
+// The cookie of who has just authenticated (the answer of a token operation has none), then doAs.
+// OK, or DONE when a refusal was sent.
+int accept_new(request_rec* r, Instance& instance, const std::string& full_name,
+               const rest::Query& query) {
+  RequestState& state = *request_state(r);
+  auto short_name = instance.settings().name_rules.short_name(full_name);
+  if (!short_name.ok()) {
+    // A true ticket that opens nothing is more likely a rule that was forgotten than an attack.
+    if (state.for_gssapi)
+      ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r, "KMS0305: the ticket is good, but %s",
+                    short_name.error().message.c_str());
+    return refuse_page(r, HTTP_FORBIDDEN, short_name.error().message);
+  }
+  state.account = *short_name;
+  if (state.token_operation == nullptr) {
+    if (auto issued = issue_cookie(r, instance, *short_name, full_name); !issued.ok()) {
+      if (issued.error().kind == ErrorKind::unavailable) return refuse_json(r, issued.error());
+      return refuse_page(r, HTTP_BAD_REQUEST, issued.error().message);
+    }
+  }
+  return settle(r, instance, full_name, query);
+}
+
+// A delegation token that is presented is final: no other way is tried when it fails. It settles
+// doAs as well.
+int use_delegation_token(request_rec* r, Instance& instance, std::string_view token) {
+  auto user = instance.tokens().verify(token);
+  if (!user.ok()) return refuse_json(r, std::move(user).error());
+  const NameRules& rules = instance.settings().name_rules;
+  auto short_name = rules.short_name(user->owner);
+  if (!short_name.ok()) return refuse_json(r, std::move(short_name).error());
+  rest::Identity identity;
+  if (!user->real_user.empty() && user->real_user != user->owner) {
+    auto real_short = rules.short_name(user->real_user);
+    if (!real_short.ok()) return refuse_json(r, std::move(real_short).error());
+    identity.real_full = std::move(user->real_user);
+    identity.real_short = std::move(*real_short);
+  }
+  identity.full = std::move(user->owner);
+  identity.short_name = std::move(*short_name);
+  return finish(r, std::move(identity));
+}
+
+// With Kerberos, when neither cookie nor token is there: DECLINED where mod_auth_gssapi has a
+// ticket to look at. A request without one is refused here, so that the refusal is complete.
+int use_kerberos(request_rec* r, Instance& instance, const std::string& reason) {
+  const char* type = ap_auth_type(r);
+  if (type == nullptr || strcasecmp(type, "GSSAPI") != 0) {
+    ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
+                  "KMS0301: the authentication type is kerberos, but this location has 'AuthType "
+                  "%s' and not 'AuthType GSSAPI'",
+                  type != nullptr ? type : "None");
+    return HTTP_INTERNAL_SERVER_ERROR;
+  }
+  const auto authorization = header(r, "Authorization");
+  constexpr std::string_view kScheme = "Negotiate ";
+  if (authorization.has_value() && authorization->size() > kScheme.size() &&
+      strncasecmp(authorization->data(), kScheme.data(), kScheme.size()) == 0) {
+    request_state(r)->for_gssapi = true;
+    return DECLINED;
+  }
+  if (request_state(r)->token_operation != nullptr) return refuse_token_operation(r, instance);
+  return refuse(r, instance, reason);
+}
+
+int use_simple(request_rec* r, Instance& instance, const rest::Query& query,
+               const std::string& reason) {
+  const auto name = query.first("user.name");
+  if (!name.has_value()) {
+    if (request_state(r)->token_operation != nullptr) return refuse_token_operation(r, instance);
+    return refuse(r, instance, reason);
+  }
+  if (!is_user_name(*name)) return refuse_page(r, HTTP_BAD_REQUEST, "user.name is not a user name");
+  return accept_new(r, instance, std::string(*name), query);
+}
+
+// Without a cookie the token alone decides; nobody else is asked.
+int cancel_as_holder(request_rec* r, Instance& instance, const rest::Query& query) {
+  rest::Answer answer = rest::run_token_operation(
+      instance.tokens(), *request_state(r)->token_operation, query, nullptr);
+  send_answer(r, std::move(answer));
+  return DONE;
+}
+
+// The token presented with a request: the header, else the parameter. An empty header is none.
+std::optional<std::string_view> presented_token(const request_rec* r, const rest::Query& query) {
+  const auto in_header = header(r, "X-Hadoop-Delegation-Token");
+  if (in_header.has_value() && !in_header->empty()) return in_header;
+  return query.first("delegation");
 }
 
 }  // namespace
 
-int authenticate(request_rec* r) {
+int authenticate(request_rec* r, bool early) {
   Instance* instance = instance_of(r);
   if (instance == nullptr) {
     ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
@@ -154,26 +163,66 @@ int authenticate(request_rec* r) {
     return HTTP_INTERNAL_SERVER_ERROR;
   }
   const rest::Query query(raw_query(r));
-  std::string user, reason = kNoCredentials;
-  if (try_cookie(r, *instance, user, reason) != CookieState::valid) {
-    // A delegation token that is presented is final; none has been issued by this server.
-    const auto token = header(r, "X-Hadoop-Delegation-Token");
-    if ((token.has_value() && !token->empty()) || query.first("delegation").has_value()) {
-      return refuse_json(r, Error(ErrorKind::authentication,
-                                  "org.apache.hadoop.security.token.SecretManager$InvalidToken: "
-                                  "Token can't be found in cache"));
+  RequestState& state = make_request_state(r);
+  state.early = early;
+  state.token_operation = rest::find_token_operation(r->method, query);
+  if (state.token_operation != nullptr) {
+    if (auto mistake = rest::token_operation_mistake(*state.token_operation, r->method)) {
+      send_answer(r, std::move(*mistake));
+      return DONE;
     }
-    const auto name = query.first("user.name");
-    if (!name.has_value()) return refuse(r, *instance, reason);
-    if (const int rc = use_user_name(r, *instance, *name); rc != OK) return rc;
-    user = *name;
   }
-  return settle(r, *instance, user, query);
+  AuthToken cookie;
+  std::string reason = kNoCredentials;
+  if (try_cookie(r, *instance, cookie, reason) == CookieState::valid) {
+    state.account = cookie.user;
+    // Java goes by u for the operations on tokens, by p for all others.
+    return settle(r, *instance, state.token_operation != nullptr ? cookie.user : cookie.principal,
+                  query);
+  }
+  if (state.token_operation != nullptr) {
+    if (state.token_operation->op == rest::TokenOp::cancel)
+      return cancel_as_holder(r, *instance, query);
+  } else if (const auto token = presented_token(r, query); token.has_value()) {
+    return use_delegation_token(r, *instance, *token);
+  }
+  return instance->settings().authentication == hadoop::AuthenticationType::kerberos
+             ? use_kerberos(r, *instance, reason)
+             : use_simple(r, *instance, query, reason);
 }
 
 int check_authn(request_rec* r) {
   if (!engine_on(r)) return DECLINED;
-  return guarded(r, [r] { return authenticate(r); });
+  return guarded(r, [r] { return authenticate(r, true); });
+}
+
+int after_authn(request_rec* r) {
+  if (!engine_on(r)) return DECLINED;
+  return guarded(r, [r] {
+    RequestState* state = request_state(r);
+    if (state == nullptr || !state->for_gssapi || state->authenticated) return DECLINED;
+    // Only a ticket was declined for; what another module took for a user is none here.
+    if (r->user == nullptr || r->ap_auth_type == nullptr ||
+        strcasecmp(r->ap_auth_type, "Negotiate") != 0)
+      return HTTP_UNAUTHORIZED;
+    const int rc = accept_new(r, *instance_of(r), r->user, rest::Query(raw_query(r)));
+    return rc == OK ? DECLINED : rc;
+  });
+}
+
+void complete_refusal(request_rec* r) {
+  if (!engine_on(r) || r->status != HTTP_UNAUTHORIZED) return;
+  guarded(r, [r] {
+    RequestState* state = request_state(r);
+    Instance* instance = instance_of(r);
+    if (state == nullptr || instance == nullptr || !state->for_gssapi || state->refusal_completed)
+      return OK;
+    state->refusal_completed = true;
+    clear_cookie(r, *instance);
+    if (auto written = record_unauthenticated(r, *instance, kNoCredentials); !written.ok())
+      ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "KMS0302: %s", written.error().message.c_str());
+    return OK;
+  });
 }
 
 }  // namespace kms

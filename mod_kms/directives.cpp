@@ -3,6 +3,7 @@
 // property, and the value goes the way of the file's: one place checks it (hadoop/settings.cpp).
 #include <apr_strings.h>
 #include <openssl/crypto.h>
+#include <strings.h>
 
 #include <charconv>
 
@@ -41,6 +42,21 @@ std::string parse_number(const char* text, std::int64_t min, std::int64_t max, s
     return {};
   return "takes a number from " + std::to_string(min) + " to " + std::to_string(max) + ", not '" +
          std::string(text) + "'";
+}
+
+// One of a few words, in any case.
+template <class T>
+std::string parse_word(const char* text, std::initializer_list<std::pair<const char*, T>> words,
+                       std::optional<T>& out) {
+  std::string all;
+  for (const auto& [word, value] : words) {
+    if (strcasecmp(text, word) == 0) {
+      out = value;
+      return {};
+    }
+    all += (all.empty() ? "" : ", ") + std::string(word);
+  }
+  return "takes one of " + all + ", not '" + text + "'";
 }
 
 const char* resolve_path(const cmd_parms* cmd, const char* path) {
@@ -139,9 +155,65 @@ const char* set_max_body(cmd_parms* cmd, void*, const char* value) {
   });
 }
 
-const char* set_audit_log(cmd_parms* cmd, void*, const char* path) {
+const char* set_token_file(cmd_parms* cmd, void*, const char* path) {
   return setter(cmd, [&](ServerConfig& config) {
-    config.audit_log = resolve_path(cmd, path);
+    config.token_file = resolve_path(cmd, path);
+    return std::string();
+  });
+}
+
+const char* set_audit_log(cmd_parms* cmd, void*, const char* text) {
+  return setter(cmd, [&](ServerConfig& config) -> std::string {
+    auto target = parse_audit_target(text);
+    if (!target.ok()) return "is not usable: " + target.error().message;
+    if (target->kind == AuditTarget::Kind::file)
+      target->where = target->name = resolve_path(cmd, text);
+    config.audit_log = std::move(*target);
+    return {};
+  });
+}
+
+const char* set_audit_format(cmd_parms* cmd, void*, const char* value) {
+  return setter(cmd, [&](ServerConfig& config) {
+    return parse_word<AuditFormat>(
+        value, {{"java", AuditFormat::java}, {"json", AuditFormat::json}}, config.audit_format);
+  });
+}
+
+const char* set_audit_durability(cmd_parms* cmd, void*, const char* value) {
+  return setter(cmd, [&](ServerConfig& config) {
+    return parse_word<AuditDurability>(value,
+                                       {{"none", AuditDurability::none},
+                                        {"write", AuditDurability::write},
+                                        {"fsync", AuditDurability::fsync}},
+                                       config.audit_durability);
+  });
+}
+
+const char* set_audit_chain(cmd_parms* cmd, void*, int on) {
+  return setter(cmd, [&](ServerConfig& config) {
+    config.audit_chain = on != 0;
+    return std::string();
+  });
+}
+
+const char* set_audit_chain_key(cmd_parms* cmd, void*, const char* path) {
+  return setter(cmd, [&](ServerConfig& config) {
+    config.audit_chain_key_file = resolve_path(cmd, path);
+    return std::string();
+  });
+}
+
+const char* set_cookie_secure(cmd_parms* cmd, void*, const char* value) {
+  return setter(cmd, [&](ServerConfig& config) {
+    if (strcasecmp(value, "On") == 0)
+      config.cookie_secure = CookieSecure::always;
+    else if (strcasecmp(value, "Off") == 0)
+      config.cookie_secure = CookieSecure::never;
+    else if (strcasecmp(value, "Auto") == 0)
+      config.cookie_secure = CookieSecure::by_scheme;
+    else
+      return "takes On, Off or Auto, not '" + std::string(value) + "'";
     return std::string();
   });
 }
@@ -199,7 +271,7 @@ const command_rec kDirectives[] = {
              "Cipher of keys created without one"),
     property("KMSDefaultKeyLength", "hadoop.security.key.default.bitlength",
              "Length in bits of keys created without one"),
-    property("KMSAuthenticationType", "hadoop.kms.authentication.type", "simple"),
+    property("KMSAuthenticationType", "hadoop.kms.authentication.type", "simple or kerberos"),
     property("KMSTokenValidity", "hadoop.kms.authentication.token.validity",
              "Life of a hadoop.auth cookie in seconds"),
     property("KMSMaxInactiveInterval", "hadoop.kms.authentication.token.max-inactive-interval",
@@ -211,9 +283,20 @@ const command_rec kDirectives[] = {
     property("KMSCookiePath", "hadoop.kms.authentication.cookie.path", "Path of the cookie"),
     property_flag("KMSCookiePersistent", "hadoop.kms.authentication.cookie.persistent",
                   "On: the cookie has an Expires attribute"),
+    take1("KMSCookieSecure", set_cookie_secure,
+          "Attribute Secure of the cookie: On, Off, or Auto, by the scheme of the request"),
     {"KMSProperty", as_cmd(Take2{set_any_property}), nullptr, RSRC_CONF, TAKE2,
      "Name and value of a Hadoop property; wins over the files"},
-    take1("KMSAuditLog", set_audit_log, "File of the audit log"),
+    take1("KMSTokenFile", set_token_file,
+          "File of the delegation tokens; by default beside the keystore"),
+    take1("KMSAuditLog", set_audit_log,
+          "Where the audit log goes: a file, '|program args', syslog[:facility[:tag]] or journal"),
+    take1("KMSAuditFormat", set_audit_format, "Lines of the audit log: java or json"),
+    take1("KMSAuditDurability", set_audit_durability,
+          "What has happened to an audit record when the answer leaves: none, write or fsync"),
+    flag("KMSAuditChain", set_audit_chain,
+         "On: each line of the audit log is bound to the one before it"),
+    take1("KMSAuditChainKeyFile", set_audit_chain_key, "File with the key of the audit chain"),
     flag("KMSAuditAggregate", set_audit_aggregate,
          "On: repeated operations are summed up as the Java KMS does"),
     property("KMSAuditAggregateWindow", "hadoop.kms.audit.aggregation.window.ms",

@@ -8,9 +8,11 @@
 #include <cstring>
 
 #include "authentication.h"
+#include "credentials.h"
 #include "guard.h"
 #include "kms_config.h"
 #include "maintenance.h"
+#include "request_id.h"
 #include "request_state.h"
 #include "response.h"
 #include "rest/dispatch.h"
@@ -109,12 +111,41 @@ void log_failure(request_rec* r, const rest::Answer& answer) {
   }
 }
 
+int serve_token_operation(request_rec* r, const RequestState& state) {
+  Instance& instance = *instance_of(r);
+  const rest::Identity& who = state.identity;
+  const bool proxied = !who.real_full.empty();
+  const rest::TokenCaller caller = {state.account, proxied ? who.full : std::string(),
+                                    proxied ? who.short_name : std::string()};
+  rest::Answer answer = rest::run_token_operation(instance.tokens(), *state.token_operation,
+                                                  rest::Query(raw_query(r)), &caller);
+  if (answer.clears_cookie) clear_cookie(r, instance);
+  log_failure(r, answer);
+  return send_answer(r, std::move(answer));
+}
+
+// No Require asked for a user, so nobody was asked who he is. That must not open the door.
+int authenticate_late(request_rec* r) {
+  const int rc = authenticate(r, false);
+  if (rc != DECLINED) return rc;
+  ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
+                "KMS0303: Kerberos needs 'Require valid-user' in this location: without it httpd "
+                "does not ask mod_auth_gssapi");
+  return HTTP_INTERNAL_SERVER_ERROR;
+}
+
 int serve(request_rec* r) {
   if (request_state(r) == nullptr) {
-    // No Require asked for a user, so nobody was asked who he is. That must not open the door.
-    const int rc = authenticate(r);
+    const int rc = authenticate_late(r);
     if (rc != OK) return rc;
   }
+  if (!request_state(r)->authenticated) {
+    ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
+                  "KMS0304: httpd let a request pass that nobody authenticated");
+    return HTTP_FORBIDDEN;
+  }
+  if (request_state(r)->token_operation != nullptr)
+    return serve_token_operation(r, *request_state(r));
   const std::string_view path = raw_path(r);
   if (path != "/kms" && !path.starts_with("/kms/")) return send_html_error(r, 404, "Not Found");
 
@@ -130,6 +161,8 @@ int serve(request_rec* r) {
   request.raw_query = raw_query(r);
   request.base_url = url;
   request.remote_ip = r->useragent_ip;
+  request.id = request_id(r);
+  request.received_us = r->request_time;
   request.content_type = header(r, "Content-Type");
   request.accept = header(r, "Accept");
   request.body = &body;

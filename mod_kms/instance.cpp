@@ -5,8 +5,11 @@
 #include <iterator>
 
 #include "access_check.h"
+#include "auth/tokens/file_token_store.h"
 #include "core/clock.h"
 #include "keystore/factory.h"
+#include "zookeeper/signer.h"
+#include "zookeeper/token_store.h"
 
 namespace kms {
 namespace {
@@ -52,13 +55,27 @@ std::unique_ptr<Instance> Instance::open(const InstanceOptions& options, Logger&
   const bool policy = instance->open_policy(options, problems);
   const bool signer = instance->open_signer(options, problems);
   const bool keys = instance->open_keys(options, problems);
-  if (!policy || !signer || !keys) return nullptr;
-  if (!options.check_only) {
-    instance->audit_ = std::make_unique<AuditLog>(
-        make_fd_writer(options.audit_fd, options.audit_path),
-        options.audit_aggregate ? instance->settings_.audit_aggregation_window_ms : 0);
-  }
+  const bool tokens = instance->open_tokens(options, problems);
+  const std::vector<std::string> audit = check_audit_config(options.audit, options.check_only);
+  problems.insert(problems.end(), audit.begin(), audit.end());
+  if (!policy || !signer || !keys || !tokens || !audit.empty()) return nullptr;
+  // Last: it begins the chain.
+  if (!options.check_only && !instance->open_audit(options)) return nullptr;
   return instance;
+}
+
+bool Instance::open_audit(const InstanceOptions& options) {
+  AuditConfig config = options.audit;
+  if (options.audit_aggregate) config.window_ms = settings_.audit_aggregation_window_ms;
+  auto log = open_audit_log(config, logger_);
+  if (!log.ok()) {
+    logger_.log(
+        LogLevel::error, "KMS0509",
+        "the audit log " + config.target.name + " cannot be opened: " + log.error().message);
+    return false;
+  }
+  audit_ = std::move(*log);
+  return true;
 }
 
 bool Instance::open_policy(const InstanceOptions& options, std::vector<std::string>& problems) {
@@ -94,12 +111,23 @@ bool Instance::open_policy(const InstanceOptions& options, std::vector<std::stri
 
 bool Instance::open_signer(const InstanceOptions& options, std::vector<std::string>& problems) {
   if (settings_.signer == hadoop::SignerKind::file) {
-    auto secret = read_signature_secret(settings_.signature_secret_file);
-    if (!secret.ok()) {
-      problems.push_back(secret.error().message);
+    auto signer = make_file_signer(settings_.signature_secret_file,
+                                   settings_.token_validity_s * 1000, logger_);
+    if (!signer.ok()) {
+      problems.push_back(signer.error().message);
       return false;
     }
-    signer_ = make_fixed_signer(std::move(*secret));
+    signer_ = std::move(*signer);
+    return true;
+  }
+  if (settings_.signer == hadoop::SignerKind::zookeeper) {
+    auto signer = make_zookeeper_signer(settings_.signer_zookeeper,
+                                        settings_.token_validity_s * 1000, logger_);
+    if (!signer.ok()) {
+      problems.push_back(signer.error().message);
+      return false;
+    }
+    signer_ = std::move(*signer);
     return true;
   }
   if (options.check_only) return true;
@@ -109,6 +137,34 @@ bool Instance::open_signer(const InstanceOptions& options, std::vector<std::stri
     return false;
   }
   signer_ = make_shared_signer(options.signer_region);
+  return true;
+}
+
+bool Instance::open_tokens(const InstanceOptions& options, std::vector<std::string>& problems) {
+  const auto open_store = [&]() -> Result<std::unique_ptr<TokenStore>> {
+    if (settings_.tokens_in_zookeeper)
+      return make_zookeeper_token_store(settings_.token_zookeeper, logger_);
+    FileTokenStoreOptions store;
+    store.path = options.token_file;
+    if (store.path.empty()) {
+      const std::string keystore = keystore_file(settings_.key_provider_uri);
+      if (keystore.empty())
+        return Error(ErrorKind::configuration,
+                     "KMSTokenFile is not set, and the key provider has no folder to take instead");
+      store.path = keystore + ".tokens";
+    }
+    store.owner_uid = options.uid;
+    store.owner_gid = options.gid;
+    store.lock_timeout_ms = options.lock_timeout_ms;
+    return open_file_token_store(std::move(store), logger_, options.check_only);
+  };
+  auto store = open_store();
+  if (!store.ok()) {
+    problems.push_back(store.error().message);
+    return false;
+  }
+  tokens_ = std::make_unique<TokenManager>(std::move(*store), settings_.tokens,
+                                           settings_.name_rules, logger_);
   return true;
 }
 
@@ -141,12 +197,17 @@ bool Instance::open_keys(const InstanceOptions& options, std::vector<std::string
 }
 
 Result<void> Instance::attach() {
-  return keys_->attach();
+  audit_->attach();
+  // Each is tried: what works serves, whatever else does not.
+  auto keys = keys_->attach(), signer = signer_->attach(), tokens = tokens_->attach();
+  return !keys.ok() ? std::move(keys) : !signer.ok() ? std::move(signer) : std::move(tokens);
 }
 
 void Instance::poll() noexcept {
   acls_->poll();
   keys_->poll();
+  signer_->poll();
+  tokens_->poll();
   if (auto swept = audit_->sweep(steady_ms()); !swept.ok())
     logger_.log(LogLevel::error, "KMS0510", swept.error().message);
 }

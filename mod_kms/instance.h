@@ -9,11 +9,12 @@
 #include <vector>
 
 #include "acl/acl_file.h"
-#include "audit/audit.h"
+#include "audit/config.h"
 #include "auth/cookie.h"
 #include "auth/groups.h"
 #include "auth/proxy_users.h"
 #include "auth/signer.h"
+#include "auth/tokens/token_manager.h"
 #include "core/log.h"
 #include "hadoop/settings.h"
 #include "keystore/keystore.h"
@@ -35,8 +36,8 @@ struct InstanceOptions {
   std::string user_name;
   bool check_only = false;        // configtest: look, change nothing
   void* signer_region = nullptr;  // shared memory for a random signer; not with check_only
-  int audit_fd = -1;              // owned by the caller; not with check_only
-  std::string audit_path;
+  std::string token_file;         // journal of delegation tokens; empty: beside the keystore
+  AuditConfig audit;              // without its window
   bool audit_aggregate = false;
 };
 
@@ -57,6 +58,7 @@ class Instance {
   const hadoop::Settings& settings() const { return settings_; }
   AuditLog& audit() { return *audit_; }
   SignerSecrets& signer() { return *signer_; }
+  TokenManager& tokens() { return *tokens_; }
   Groups& groups() { return *groups_; }
   const ProxyUsers& proxy_users() const { return *proxy_users_; }
 
@@ -64,7 +66,9 @@ class Instance {
   explicit Instance(Logger& logger) : logger_(logger) {}
   bool open_policy(const InstanceOptions& options, std::vector<std::string>& problems);
   bool open_signer(const InstanceOptions& options, std::vector<std::string>& problems);
+  bool open_tokens(const InstanceOptions& options, std::vector<std::string>& problems);
   bool open_keys(const InstanceOptions& options, std::vector<std::string>& problems);
+  bool open_audit(const InstanceOptions& options);
 
   Logger& logger_;
   hadoop::Settings settings_;
@@ -73,6 +77,7 @@ class Instance {
   std::unique_ptr<Groups> groups_;
   std::optional<ProxyUsers> proxy_users_;
   std::unique_ptr<SignerSecrets> signer_;
+  std::unique_ptr<TokenManager> tokens_;
   std::unique_ptr<AuditLog> audit_;
 };
 

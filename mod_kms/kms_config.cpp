@@ -31,8 +31,15 @@ void* merge_server_config(apr_pool_t* pool, void* base_ptr, void* overlay_ptr) {
   }
   if (!merged->jceks_iterations) merged->jceks_iterations = base.jceks_iterations;
   if (!merged->lock_timeout_ms) merged->lock_timeout_ms = base.lock_timeout_ms;
-  if (merged->audit_log.empty()) merged->audit_log = base.audit_log;
+  if (merged->token_file.empty()) merged->token_file = base.token_file;
+  if (!merged->audit_log) merged->audit_log = base.audit_log;
+  if (!merged->audit_format) merged->audit_format = base.audit_format;
+  if (!merged->audit_durability) merged->audit_durability = base.audit_durability;
+  if (!merged->audit_chain) merged->audit_chain = base.audit_chain;
+  if (merged->audit_chain_key_file.empty())
+    merged->audit_chain_key_file = base.audit_chain_key_file;
   if (!merged->audit_aggregate) merged->audit_aggregate = base.audit_aggregate;
+  if (!merged->cookie_secure) merged->cookie_secure = base.cookie_secure;
   if (!merged->max_request_body) merged->max_request_body = base.max_request_body;
   return merged;
 }

@@ -6,12 +6,17 @@
 #include <string>
 #include <vector>
 
+#include "audit/config.h"
 #include "hadoop/settings.h"
 #include "instance.h"
 #include "logging.h"
 #include "mod_kms.h"
 
 namespace kms {
+
+// The attribute Secure of the cookie: by_scheme goes by the connection, which a balancer that ends
+// TLS hides.
+enum class CookieSecure { by_scheme, always, never };
 
 // What the directives of one server say. Unset members take their default in lifecycle.cpp.
 struct ServerConfig {
@@ -22,8 +27,13 @@ struct ServerConfig {
   std::shared_ptr<Secret> keystore_password;
   std::string keystore_password_file;
   std::optional<int> jceks_iterations, lock_timeout_ms;
-  std::string audit_log;
-  std::optional<bool> audit_aggregate;
+  std::string token_file;
+  std::optional<AuditTarget> audit_log;
+  std::optional<AuditFormat> audit_format;
+  std::optional<AuditDurability> audit_durability;
+  std::optional<bool> audit_chain, audit_aggregate;
+  std::string audit_chain_key_file;
+  std::optional<CookieSecure> cookie_secure;
   std::optional<std::int64_t> max_request_body;
 
   // Set by post_config; shared by the servers that have no directives of their own. Lives until the

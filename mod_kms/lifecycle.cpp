@@ -11,6 +11,8 @@
 
 #include <set>
 
+#include "audit/chain.h"
+#include "audit_program.h"
 #include "guard.h"
 #include "kms_config.h"
 #include "maintenance.h"
@@ -64,7 +66,12 @@ InstanceOptions options_for(const ServerConfig& config, const ServingUser& user,
   options.uid = user.uid;
   options.gid = user.gid;
   options.user_name = user.name;
-  options.audit_path = config.audit_log;
+  options.token_file = config.token_file;
+  if (config.audit_log) options.audit.target = *config.audit_log;
+  options.audit.format = config.audit_format.value_or(AuditFormat::java);
+  options.audit.durability = config.audit_durability.value_or(AuditDurability::write);
+  options.audit.chain = config.audit_chain.value_or(false);
+  options.audit.chain_key_file = config.audit_chain_key_file;
   options.audit_aggregate = config.audit_aggregate.value_or(false);
   return options;
 }
@@ -96,7 +103,7 @@ std::vector<std::string> missing_directives(const ServerConfig& config) {
   std::vector<std::string> problems;
   if (config.conf_dir.empty())
     problems.push_back("KMSEngine is On, but KMSConfDir is not set in this server");
-  if (config.audit_log.empty())
+  if (!config.audit_log)
     problems.push_back("KMSAuditLog is not set: without an audit log no key is served");
   return problems;
 }
@@ -126,30 +133,24 @@ int check_server(server_rec* server, const server_rec* main_server, const Servin
   return problems.empty() ? OK : HTTP_INTERNAL_SERVER_ERROR;
 }
 
-// Opens the audit log as root, before the fork, like httpd's own logs; the pool closes it.
-int open_audit(apr_pool_t* pconf, server_rec* server, const std::string& path) {
-  const int fd = open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
-  if (fd < 0) {
-    ap_log_error(APLOG_MARK, APLOG_ERR, 0, server, "KMS0509: the audit log %s cannot be opened: %s",
-                 path.c_str(), strerror(errno));
-    return -1;
+// What only httpd can give: the program of a piped log, and memory that outlives a restart.
+bool prepare_audit(apr_pool_t* pconf, server_rec* server, AuditConfig& audit) {
+  if (audit.target.kind == AuditTarget::Kind::pipe) {
+    audit.pipe_fd = start_audit_program(pconf, server, audit.target.where);
+    if (audit.pipe_fd < 0) return false;
   }
-  apr_pool_cleanup_register(
-      pconf, reinterpret_cast<void*>(static_cast<intptr_t>(fd)),
-      [](void* p) -> apr_status_t {
-        close(static_cast<int>(reinterpret_cast<intptr_t>(p)));
-        return APR_SUCCESS;
-      },
-      apr_pool_cleanup_null);
-  return fd;
+  if (audit.chain) {
+    audit.chain_carried = static_cast<char*>(
+        shared_region(server, "chain:" + audit.target.name, AuditChain::kCarriedBytes));
+  }
+  return true;
 }
 
 int open_server(apr_pool_t* pconf, server_rec* server, const ServingUser& user,
                 const Passwords& passwords) {
   ServerConfig& config = server_config(server);
   InstanceOptions options = options_for(config, user, passwords);
-  options.audit_fd = open_audit(pconf, server, config.audit_log);
-  if (options.audit_fd < 0) return HTTP_INTERNAL_SERVER_ERROR;
+  if (!prepare_audit(pconf, server, options.audit)) return HTTP_INTERNAL_SERVER_ERROR;
   options.signer_region = shared_region(server, "signer:" + config.conf_dir, kSharedSignerBytes);
   if (options.signer_region == nullptr) {
     ap_log_error(APLOG_MARK, APLOG_ERR, errno, server,

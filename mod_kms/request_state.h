@@ -3,6 +3,7 @@
 
 #include "mod_kms.h"
 #include "rest/exchange.h"
+#include "rest/token_operations.h"
 
 namespace kms {
 
@@ -10,10 +11,16 @@ class Instance;
 
 // What is known of a request between the authentication hook and the handler.
 struct RequestState {
+  bool authenticated = false;  // identity is settled
+  bool early = false;          // httpd has put no filters before the answer yet
   rest::Identity identity;
+  std::string account;  // short name of who authenticated, without doAs
+  const rest::TokenOperation* token_operation = nullptr;  // what "op" asks for
+  bool for_gssapi = false;                                // mod_auth_gssapi was to check a ticket
+  bool refusal_completed = false;                         // of a ticket
 };
 
-// Null until authentication has succeeded.
+// Null until authentication has begun.
 RequestState* request_state(const request_rec* r);
 RequestState& make_request_state(request_rec* r);
 

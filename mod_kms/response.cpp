@@ -9,6 +9,8 @@
 
 #include "core/secret.h"
 #include "guard.h"
+#include "request_id.h"
+#include "request_state.h"
 
 namespace kms {
 namespace {
@@ -43,9 +45,14 @@ void set_common_headers(request_rec* r) {
   apr_table_setn(headers, "Pragma", "no-cache");
   apr_table_setn(headers, "X-Content-Type-Options", "nosniff");
   apr_table_setn(headers, "X-XSS-Protection", "1; mode=block");
+  apr_table_setn(headers, "X-Request-Id", request_id(r));
 }
 
 int pass(request_rec* r, apr_bucket* body) {
+  // A refusal leaves before httpd calls the handler, which is when other modules put their filters
+  // in: the headers that mod_headers adds belong on it as well.
+  if (const RequestState* state = request_state(r); state != nullptr && state->early)
+    ap_run_insert_filter(r);
   apr_bucket_alloc_t* alloc = r->connection->bucket_alloc;
   apr_bucket_brigade* brigade = apr_brigade_create(r->pool, alloc);
   if (body != nullptr) APR_BRIGADE_INSERT_TAIL(brigade, body);
@@ -87,6 +94,7 @@ std::string one_line(std::string_view text) {
 }
 
 int send_answer(request_rec* r, rest::Answer&& answer) {
+  if (!answer.html_reason.empty()) return send_html_error(r, answer.status, answer.html_reason);
   set_common_headers(r);
   r->status = answer.status;
   ap_set_content_type(r, apr_pstrdup(r->pool, answer.content_type.c_str()));

@@ -20,9 +20,12 @@ AccessList::AccessList(std::string_view text) {
   for (std::string& group : split_list(groups)) groups_.insert(std::move(group));
 }
 
-bool AccessList::names_user(const Caller& caller) const {
-  return users_.find(caller.user) != users_.end() ||
-         (!caller.real_user.empty() && real_users_.find(caller.real_user) != real_users_.end());
+Match AccessList::match_names(const Caller& caller) const {
+  if (everyone_) return Match::everyone;
+  if (users_.find(caller.user) != users_.end()) return Match::user;
+  if (!caller.real_user.empty() && real_users_.find(caller.real_user) != real_users_.end())
+    return Match::real_user;
+  return Match::none;
 }
 
 bool AccessList::lists_group_of(const std::vector<std::string>& groups) const {
@@ -31,16 +34,18 @@ bool AccessList::lists_group_of(const std::vector<std::string>& groups) const {
   return false;
 }
 
-bool AccessList::admits(const Caller& caller, Groups& groups) const {
-  if (everyone_ || names_user(caller)) return true;
-  return !groups_.empty() && lists_group_of(*groups.of(caller.user));
+Match AccessList::match(const Caller& caller, Groups& groups) const {
+  const Match by_name = match_names(caller);
+  if (by_name != Match::none || groups_.empty()) return by_name;
+  return lists_group_of(*groups.of(caller.user)) ? Match::group : Match::none;
 }
 
-bool AccessList::shuts_out(const Caller& caller, Groups& groups) const {
-  if (everyone_ || names_user(caller)) return true;
-  if (groups_.empty()) return false;
+Match AccessList::match_blacklist(const Caller& caller, Groups& groups) const {
+  const Match by_name = match_names(caller);
+  if (by_name != Match::none || groups_.empty()) return by_name;
   const auto known = groups.find(caller.user);
-  return !known.ok() || lists_group_of(**known);
+  if (!known.ok()) return Match::groups_unknown;
+  return lists_group_of(**known) ? Match::group : Match::none;
 }
 
 }  // namespace kms

@@ -6,6 +6,8 @@
 namespace kms {
 namespace {
 
+using enum AclFinding::Severity;
+
 constexpr std::string_view kAllow = "hadoop.kms.acl.";
 constexpr std::string_view kBlacklist = "hadoop.kms.blacklist.";
 constexpr std::string_view kKey = "key.acl.";
@@ -67,17 +69,17 @@ Result<void> AclSet::Builder::run() {
 }
 
 Result<void> AclSet::Builder::add(const hadoop::Property& rule) {
-  std::optional<AccessList>* list = slot(rule);
-  if (list == nullptr) return {};
+  std::optional<AclRule>* place = slot(rule);
+  if (place == nullptr) return {};
   // Verbatim: a blank before the users makes them groups.
   auto text = rules_.get_verbatim(rule.name, {});
   if (!text.ok()) return std::move(text).error();
-  list->emplace(*text);
-  warn_about_traps(rule, *text);
+  place->emplace(AclRule{AccessList(*text), rule.name, *text, rule.origin});
+  warn_about_traps(rule, *text, (*place)->list);
   return {};
 }
 
-std::optional<AccessList>* AclSet::Builder::slot(const hadoop::Property& rule) {
+std::optional<AclRule>* AclSet::Builder::slot(const hadoop::Property& rule) {
   const std::string_view name = rule.name;
   if (name.starts_with(kAllow)) return op_slot(rule, name.substr(kAllow.size()), set_.allow_);
   if (name.starts_with(kBlacklist))
@@ -89,82 +91,95 @@ std::optional<AccessList>* AclSet::Builder::slot(const hadoop::Property& rule) {
     return shared_slot(rule, name.substr(kWhitelist.size()), set_.whitelist_rules_);
   // A name of another kind may be there for ${} to use.
   if (name.find("acl") != std::string_view::npos || name.starts_with("hadoop."))
-    warn(rule, "is no ACL and has no effect here; names are case-sensitive");
+    report(warning, "no-acl", rule, "is no ACL and has no effect here; names are case-sensitive");
   return nullptr;
 }
 
-std::optional<AccessList>* AclSet::Builder::op_slot(
-    const hadoop::Property& rule, std::string_view op,
-    std::array<std::optional<AccessList>, kOpAclCount>& lists) {
+std::optional<AclRule>* AclSet::Builder::op_slot(const hadoop::Property& rule, std::string_view op,
+                                                 OpRules& lists) {
   const std::size_t type = number_of<OpAcl>(op, kOpAclCount, op_acl_name);
   if (type < kOpAclCount) return &lists[type];
-  warn(rule, "skipped, " + quoted(op) + " is none of: " + listed<OpAcl>(kOpAclCount, op_acl_name));
+  skipped(rule, op, listed<OpAcl>(kOpAclCount, op_acl_name));
   return nullptr;
 }
 
-std::optional<AccessList>* AclSet::Builder::key_slot(const hadoop::Property& rule,
-                                                     std::string_view rest) {
+std::optional<AclRule>* AclSet::Builder::key_slot(const hadoop::Property& rule,
+                                                  std::string_view rest) {
   const std::size_t dot = rest.rfind('.');
   if (dot == std::string_view::npos || dot == 0) {
-    warn(rule, "skipped, the form is key.acl.KEY.OPERATION");
+    report(error, "unknown-operation", rule, "skipped, the form is key.acl.KEY.OPERATION");
     return nullptr;
   }
   const std::string_view op = rest.substr(dot + 1);
   const std::size_t number = number_of<KeyOp>(op, kKeyOpCount, key_op_name);
   if (number == kKeyOpCount) {
-    warn(rule,
-         "skipped, " + quoted(op) + " is none of: " + listed<KeyOp>(kKeyOpCount, key_op_name));
+    skipped(rule, op, listed<KeyOp>(kKeyOpCount, key_op_name));
     return nullptr;
   }
   return &set_.key_rules_[std::string(rest.substr(0, dot))][number];
 }
 
-std::optional<AccessList>* AclSet::Builder::shared_slot(const hadoop::Property& rule,
-                                                        std::string_view op, KeyRules& rules) {
+std::optional<AclRule>* AclSet::Builder::shared_slot(const hadoop::Property& rule,
+                                                     std::string_view op, KeyRules& rules) {
   constexpr std::size_t count = kKeyOpCount - 1;  // ALL works for key.acl only
   const std::size_t number = number_of<KeyOp>(op, count, key_op_name);
   if (number < count) return &rules[number];
-  warn(rule, "skipped, " + quoted(op) + " is none of: " + listed<KeyOp>(count, key_op_name));
+  skipped(rule, op, listed<KeyOp>(count, key_op_name));
   return nullptr;
 }
 
+void AclSet::Builder::skipped(const hadoop::Property& rule, std::string_view op,
+                              const std::string& known) {
+  report(error, "unknown-operation", rule, "skipped, " + quoted(op) + " is none of: " + known);
+}
+
 // What operators of the Java KMS got wrong most: the list is right, but not the one they meant.
-void AclSet::Builder::warn_about_traps(const hadoop::Property& rule, const std::string& text) {
-  const AccessList list(text);
+void AclSet::Builder::warn_about_traps(const hadoop::Property& rule, const std::string& text,
+                                       const AccessList& list) {
   if (const std::string_view variable = hadoop::first_variable(text); !variable.empty())
-    warn(rule, "nothing defines ${" + std::string(variable) + "}, it stays as written");
+    report(error, "undefined-variable", rule,
+           "nothing defines ${" + std::string(variable) + "}, it stays as written");
   if (list.everyone()) {
-    if (java_trim(text) != "*") warn(rule, "a lone '*' in " + shown(text) + " admits everyone");
+    if (java_trim(text) != "*")
+      report(warning, "star-admits-everyone", rule,
+             "a lone '*' in " + shown(text) + " admits everyone");
     return;
   }
-  const std::size_t blank = text.find(' ');
-  const std::string_view users = std::string_view(text).substr(0, blank);
-  const std::string_view users_trimmed = java_trim(users);
-  if (!list.groups().empty() &&
-      ((users_trimmed.empty() && text.find('\n') != std::string::npos) ||
-       users_trimmed.ends_with(',') || java_trim(text.substr(blank)).starts_with(',')))
-    warn(rule, "the first blank ends the users, so these are groups: " + joined(list.groups()));
+  warn_about_split(rule, text, list);
   for (const auto* items : {&list.users(), &list.groups()}) {
     for (const std::string& item : *items) {
       if (holds_blank(item))
-        warn(rule, shown(item) + " is taken as one name; items are separated by commas");
+        report(error, "blank-in-name", rule,
+               shown(item) + " is taken as one name; items are separated by commas");
       else if (item.find('*') != std::string::npos)
-        warn(rule, "'*' is no wildcard in " + shown(item) + ", it works only alone");
+        report(error, "no-wildcard", rule,
+               "'*' is no wildcard in " + shown(item) + ", it works only alone");
     }
   }
+}
+
+void AclSet::Builder::warn_about_split(const hadoop::Property& rule, const std::string& text,
+                                       const AccessList& list) {
+  const std::size_t blank = text.find(' ');
+  const std::string_view users_trimmed = java_trim(std::string_view(text).substr(0, blank));
+  if (!list.groups().empty() &&
+      ((users_trimmed.empty() && text.find('\n') != std::string::npos) ||
+       users_trimmed.ends_with(',') || java_trim(text.substr(blank)).starts_with(',')))
+    report(error, "users-as-groups", rule,
+           "the first blank ends the users, so these are groups: " + joined(list.groups()));
 }
 
 void AclSet::Builder::warn_about_empty(const hadoop::Property& rule) {
   const std::string_view name = rule.name;
   if (name.starts_with(kAllow))
-    warn(rule,
-         "has an empty value, which Hadoop takes as not set: EVERYONE is admitted. A value "
-         "of one blank admits nobody");
+    report(error, "empty-value", rule,
+           "has an empty value, which Hadoop takes as not set: EVERYONE is admitted. A value "
+           "of one blank admits nobody");
   else if (name.starts_with(kBlacklist) || name.starts_with(kKey) || name.starts_with(kDefault) ||
            name.starts_with(kWhitelist))
-    warn(rule,
-         "has an empty value, which Hadoop takes as not set. A value of one blank is a list "
-         "of nobody");
+    report(error, "empty-value", rule,
+           "has an empty value, which Hadoop takes as not set. A value of one blank is a list "
+           "of nobody");
 }
 
 }  // namespace kms

@@ -13,28 +13,33 @@ namespace kms {
 // otherwise than they look.
 class AclSet::Builder {
  public:
-  Builder(AclSet& set, const hadoop::Configuration& rules, std::vector<std::string>& warnings)
-      : set_(set), rules_(rules), warnings_(warnings) {}
+  Builder(AclSet& set, const hadoop::Configuration& rules, std::vector<AclFinding>& findings)
+      : set_(set), rules_(rules), findings_(findings) {}
   Result<void> run();
 
  private:
   Result<void> add(const hadoop::Property& rule);
   // Where the list of a property belongs. Null: it is none of the file's names; a warning is made.
-  std::optional<AccessList>* slot(const hadoop::Property& rule);
-  std::optional<AccessList>* op_slot(const hadoop::Property& rule, std::string_view op,
-                                     std::array<std::optional<AccessList>, kOpAclCount>& lists);
-  std::optional<AccessList>* key_slot(const hadoop::Property& rule, std::string_view rest);
-  std::optional<AccessList>* shared_slot(const hadoop::Property& rule, std::string_view op,
-                                         KeyRules& rules);
-  void warn_about_traps(const hadoop::Property& rule, const std::string& text);
+  std::optional<AclRule>* slot(const hadoop::Property& rule);
+  std::optional<AclRule>* op_slot(const hadoop::Property& rule, std::string_view op,
+                                  OpRules& lists);
+  std::optional<AclRule>* key_slot(const hadoop::Property& rule, std::string_view rest);
+  std::optional<AclRule>* shared_slot(const hadoop::Property& rule, std::string_view op,
+                                      KeyRules& rules);
+  void warn_about_traps(const hadoop::Property& rule, const std::string& text,
+                        const AccessList& list);
+  void warn_about_split(const hadoop::Property& rule, const std::string& text,
+                        const AccessList& list);
   void warn_about_empty(const hadoop::Property& rule);
-  void warn(const hadoop::Property& rule, const std::string& text) {
-    warnings_.push_back(hadoop::configuration_error(rule, text).message);
+  void skipped(const hadoop::Property& rule, std::string_view op, const std::string& known);
+  void report(AclFinding::Severity severity, std::string_view code, const hadoop::Property& rule,
+              std::string text) {
+    findings_.push_back({severity, code, rule.origin, rule.name, std::move(text)});
   }
 
   AclSet& set_;
   const hadoop::Configuration& rules_;
-  std::vector<std::string>& warnings_;
+  std::vector<AclFinding>& findings_;
 };
 
 }  // namespace kms

@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "acl/acl_builder.h"
+#include "acl/evaluation.h"
 
 namespace kms {
 namespace {
@@ -31,6 +32,11 @@ std::string_view key_op_name(KeyOp op) {
   return kKeyOpNames[index(op)];
 }
 
+std::string_view severity_name(AclFinding::Severity severity) {
+  constexpr std::string_view names[] = {"note", "warning", "error"};
+  return names[index(severity)];
+}
+
 Result<std::shared_ptr<const AclSet>> AclSet::load(const std::string& path,
                                                    std::vector<std::string>& warnings,
                                                    const Properties& system_properties) {
@@ -50,46 +56,34 @@ Result<std::shared_ptr<const AclSet>> AclSet::load(const std::string& path,
 
 Result<std::shared_ptr<const AclSet>> AclSet::build(const hadoop::Configuration& rules,
                                                     std::vector<std::string>& warnings) {
+  std::vector<AclFinding> findings;
+  auto made = build(rules, findings);
+  for (const AclFinding& finding : findings) warnings.push_back(finding.line());
+  return made;
+}
+
+Result<std::shared_ptr<const AclSet>> AclSet::build(const hadoop::Configuration& rules,
+                                                    std::vector<AclFinding>& findings) {
   auto made = std::make_shared<AclSet>();
-  Builder builder(*made, rules, warnings);
+  Builder builder(*made, rules, findings);
   KMS_TRY(builder.run());
   return std::shared_ptr<const AclSet>(std::move(made));
 }
 
 bool AclSet::op_allowed(OpAcl type, const Caller& caller, Groups& groups) const {
-  const auto& allow = allow_[index(type)];
-  if (allow && !allow->admits(caller, groups)) return false;
-  const auto& blacklist = blacklist_[index(type)];
-  return !blacklist || !blacklist->shuts_out(caller, groups);
+  constexpr NoWitness nobody;
+  return Evaluation(*this, caller, groups, nobody).op(type);
 }
 
 bool AclSet::key_acl_present(std::string_view acl_name, KeyOp op) const {
-  return key_rules_.find(acl_name) != key_rules_.end() || default_rules_[index(op)] ||
-         whitelist_rules_[index(op)];
-}
-
-bool AclSet::key_access(std::string_view acl_name, KeyOp op, const Caller& caller,
-                        Groups& groups) const {
   const auto own = key_rules_.find(acl_name);
-  // One rule for the key puts all defaults out of force for it.
-  const auto& rule = own != key_rules_.end() ? own->second[index(op)] : default_rules_[index(op)];
-  if (rule && rule->admits(caller, groups)) return true;
-  const auto& whitelist = whitelist_rules_[index(op)];
-  return whitelist && whitelist->admits(caller, groups);
+  return present(own != key_rules_.end() ? &own->second : nullptr, op);
 }
 
 KeyDecision AclSet::key_allowed(std::string_view acl_name, KeyOp op, const Caller& caller,
                                 Groups& groups) const {
-  KeyDecision decision;
-  if (!key_acl_present(acl_name, op)) return decision;
-  if (key_access(acl_name, op, caller, groups)) {
-    decision.allowed = true;
-    return decision;
-  }
-  decision.denied_op = true;
-  decision.allowed = key_access(acl_name, KeyOp::all, caller, groups);
-  decision.denied_all = !decision.allowed;
-  return decision;
+  constexpr NoWitness nobody;
+  return Evaluation(*this, caller, groups, nobody).key(acl_name, op);
 }
 
 }  // namespace kms

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "acl/access_list.h"
+#include "acl/acl_finding.h"
 #include "core/result.h"
 #include "hadoop/configuration.h"
 
@@ -44,6 +45,15 @@ struct KeyDecision {
   bool denied_all = false;  // the check of ALL failed too (audited)
 };
 
+// A rule and where it stands.
+struct AclRule {
+  AccessList list;
+  std::string property;  // "key.acl.k.READ"
+  std::string text;      // of the list: ${} expanded, blanks kept
+  hadoop::Origin origin;
+  bool operator==(const AclRule&) const = default;
+};
+
 // One kms-acls.xml, evaluated by kms-auth.md 6.3. Immutable, shared by all threads.
 class AclSet {
  public:
@@ -59,6 +69,10 @@ class AclSet {
                                                     const Properties& system_properties = {});
   static Result<std::shared_ptr<const AclSet>> build(const hadoop::Configuration& rules,
                                                      std::vector<std::string>& warnings);
+  // The same, with what is wrong about single rules in parts. The configuration has warnings of its
+  // own.
+  static Result<std::shared_ptr<const AclSet>> build(const hadoop::Configuration& rules,
+                                                     std::vector<AclFinding>& findings);
 
   bool operator==(const AclSet&) const = default;
 
@@ -69,11 +83,21 @@ class AclSet {
   bool key_acl_present(std::string_view acl_name, KeyOp op) const;
 
  private:
-  using KeyRules = std::array<std::optional<AccessList>, kKeyOpCount>;
+  using OpRules = std::array<std::optional<AclRule>, kOpAclCount>;
+  using KeyRules = std::array<std::optional<AclRule>, kKeyOpCount>;
   class Builder;
-  bool key_access(std::string_view acl_name, KeyOp op, const Caller& caller, Groups& groups) const;
-  std::array<std::optional<AccessList>, kOpAclCount> allow_;
-  std::array<std::optional<AccessList>, kOpAclCount> blacklist_;
+  template <class Witness>
+  class Evaluation;  // evaluation.h
+  friend class AclExplainer;
+  friend class AclLint;
+
+  // own: the rules of the key, null where it has none.
+  bool present(const KeyRules* own, KeyOp op) const {
+    const auto number = static_cast<std::size_t>(op);
+    return own != nullptr || default_rules_[number] || whitelist_rules_[number];
+  }
+  OpRules allow_;
+  OpRules blacklist_;
   std::map<std::string, KeyRules, std::less<>> key_rules_;
   KeyRules default_rules_;
   KeyRules whitelist_rules_;

@@ -42,7 +42,8 @@ void AuditLog::Aggregator::append_summary(std::string& text, const Entry& entry,
   event.key = entry.key;
   event.user = entry.user;
   event.extra = entry.extra;
-  append_line(text, event, now_ms(), {count, std::max<std::int64_t>(0, now - entry.first_ms)});
+  append_record(text, format_, event, now_ms(),
+                {count, std::max<std::int64_t>(0, now - entry.first_ms)});
 }
 
 void AuditLog::Aggregator::rearm(Entry& entry, std::int64_t now) const {
@@ -62,7 +63,7 @@ void AuditLog::Aggregator::plan_access(const AuditEvent& event, std::string_view
     rearm(entry, now);
     return;
   }
-  append_line(text, event, now_ms(), Accesses());
+  append_record(text, format_, event, now_ms(), Accesses());
   if (entries_.size() >= kMaxEntries) return;
   undo.push_back({std::string(name), std::nullopt});
   Entry& entry = entries_[std::string(name)];
@@ -93,7 +94,7 @@ void AuditLog::Aggregator::plan(const AuditEvent& event, std::int64_t now, std::
       }
     }
   }
-  append_line(text, event, now_ms(), Accesses());
+  append_record(text, format_, event, now_ms(), Accesses());
 }
 
 Result<void> AuditLog::Aggregator::record(const AuditEvent* events, std::size_t count,
@@ -101,7 +102,8 @@ Result<void> AuditLog::Aggregator::record(const AuditEvent* events, std::size_t 
   thread_local std::string text;
   text.clear();
   if (std::none_of(events, events + count, is_aggregated)) {
-    for (std::size_t i = 0; i < count; ++i) append_line(text, events[i], now_ms(), Accesses());
+    for (std::size_t i = 0; i < count; ++i)
+      append_record(text, format_, events[i], now_ms(), Accesses());
     return put(writer, text);
   }
 

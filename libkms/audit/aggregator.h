@@ -22,7 +22,7 @@ namespace kms {
 // failing writer did not take: the call fails, the counts stay.
 class AuditLog::Aggregator {
  public:
-  explicit Aggregator(std::int64_t window_ms) : window_ms_(window_ms) {}
+  Aggregator(AuditFormat format, std::int64_t window_ms) : format_(format), window_ms_(window_ms) {}
 
   Result<void> record(const AuditEvent* events, std::size_t count, AuditWriter& writer);
   Result<void> sweep(std::int64_t now_steady_ms, AuditWriter& writer);
@@ -58,6 +58,7 @@ class AuditLog::Aggregator {
   Result<void> write_summaries(std::int64_t now, bool all, AuditWriter& writer);
   Result<void> put(AuditWriter& writer, std::string_view text);
 
+  const AuditFormat format_;
   const std::int64_t window_ms_;
   std::atomic<std::int64_t> next_sweep_ms_{0};
   // The last write failed. Then nothing is only counted: an access that is not on its way to the

@@ -13,7 +13,7 @@
 namespace kms {
 namespace {
 
-// Bytes of each value after escaping. With the fixed text they stay below kMaxAuditLine.
+// Bytes of each value after escaping. With the fixed text they stay below kMaxUnmarkedLine.
 constexpr std::size_t kMaxOp = 64;
 constexpr std::size_t kMaxKey = 1000;
 constexpr std::size_t kMaxUser = 500;
@@ -21,20 +21,6 @@ constexpr std::size_t kMaxExtra = 2200;
 
 constexpr std::array<std::string_view, 5> kAggregatedOps = {
     "DECRYPT_EEK", "GENERATE_EEK", "GET_CURRENT_KEY", "GET_KEY_VERSION", "REENCRYPT_EEK"};
-
-std::string_view status_text(AuditStatus status) {
-  switch (status) {
-    case AuditStatus::ok:
-      return "OK";
-    case AuditStatus::unauthorized:
-      return "UNAUTHORIZED";
-    case AuditStatus::unauthenticated:
-      return "UNAUTHENTICATED";
-    case AuditStatus::error:
-      break;
-  }
-  return "ERROR";
-}
 
 template <class Number>
 void append_number(std::string& out, Number number) {
@@ -97,23 +83,6 @@ void append_escape(std::string& out, char32_t c) {
   out += text;
 }
 
-// Takes the middle out of what out holds from start on, so that limit bytes stay: the beginning
-// tells what it was, the end holds the error message of an authentication failure.
-void cut_middle(std::string& out, std::size_t start, std::size_t limit) {
-  constexpr std::size_t kMarker = 48;
-  auto inside_character = [&](std::size_t at) {
-    return (static_cast<unsigned char>(out[at]) & 0xc0) == 0x80;
-  };
-  const std::size_t kept = (limit - kMarker) / 2;
-  std::size_t from = start + kept;
-  while (from > start && inside_character(from)) --from;
-  std::size_t to = out.size() - kept;
-  while (to < out.size() && inside_character(to)) ++to;
-  char marker[kMarker];
-  const int n = std::snprintf(marker, sizeof marker, "...[%zu bytes left out]...", to - from);
-  out.replace(from, to - from, marker, static_cast<std::size_t>(n));
-}
-
 void append_value(std::string& out, std::string_view value, std::size_t limit) {
   const std::size_t start = out.size();
   append_escaped(out, value);
@@ -121,6 +90,34 @@ void append_value(std::string& out, std::string_view value, std::size_t limit) {
 }
 
 }  // namespace
+
+std::string_view status_text(AuditStatus status) {
+  switch (status) {
+    case AuditStatus::ok:
+      return "OK";
+    case AuditStatus::unauthorized:
+      return "UNAUTHORIZED";
+    case AuditStatus::unauthenticated:
+      return "UNAUTHENTICATED";
+    case AuditStatus::error:
+      break;
+  }
+  return "ERROR";
+}
+
+void cut_middle(std::string& out, std::size_t start, std::size_t limit) {
+  auto inside_character = [&](std::size_t at) {
+    return (static_cast<unsigned char>(out[at]) & 0xc0) == 0x80;
+  };
+  const std::size_t kept = (limit - kCutMarker) / 2;
+  std::size_t from = start + kept;
+  while (from > start && inside_character(from)) --from;
+  std::size_t to = out.size() - kept;
+  while (to < out.size() && inside_character(to)) ++to;
+  char marker[kCutMarker];
+  const int n = std::snprintf(marker, sizeof marker, "...[%zu bytes left out]...", to - from);
+  out.replace(from, to - from, marker, static_cast<std::size_t>(n));
+}
 
 void append_escaped(std::string& out, std::string_view value) {
   while (!value.empty()) {
@@ -155,8 +152,8 @@ bool is_aggregated(const AuditEvent& event) {
          std::find(kAggregatedOps.begin(), kAggregatedOps.end(), event.op) != kAggregatedOps.end();
 }
 
-void append_line(std::string& out, const AuditEvent& event, std::int64_t time_ms,
-                 const Accesses& accesses) {
+void append_java_line(std::string& out, const AuditEvent& event, std::int64_t time_ms,
+                      const Accesses& accesses) {
   append_time(out, time_ms);
   out += status_text(event.status);
   bool any = false;
@@ -182,8 +179,13 @@ void append_line(std::string& out, const AuditEvent& event, std::int64_t time_ms
   out += '\n';
 }
 
-void append_java_line(std::string& out, const AuditEvent& event, std::int64_t time_ms) {
-  append_line(out, event, time_ms, Accesses());
+void append_record(std::string& out, AuditFormat format, const AuditEvent& event,
+                   std::int64_t time_ms, const Accesses& accesses) {
+  if (format == AuditFormat::json) {
+    append_json_line(out, event, time_ms, accesses);
+  } else {
+    append_java_line(out, event, time_ms, accesses);
+  }
 }
 
 }  // namespace kms

@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "auth/groups.h"
 
-#include <grp.h>
-#include <pwd.h>
-#include <sys/types.h>
-
-#include <algorithm>
-#include <cerrno>
-#include <system_error>
+#include <chrono>
+#include <exception>
 #include <utility>
 
+#include "auth/system_groups.h"
 #include "auth/text.h"
 #include "core/clock.h"
 
@@ -19,71 +15,13 @@ namespace {
 // Under simple authentication anybody can make up names, so the cache has an end.
 constexpr std::size_t kMaxCached = 10000;
 constexpr std::size_t kMaxUserBytes = 1024;
-constexpr std::size_t kMaxNssBuffer = 16u << 20;
-constexpr int kMaxGroups = 65536;  // NGROUPS_MAX of Linux
+// How many times cache_s an answer may be used while the system does not give a newer one.
+constexpr std::int64_t kStaleFactor = 10;
+constexpr std::int64_t kTellAgainMs = 10000;
 
 const GroupList& no_groups() {
   static const GroupList none = std::make_shared<const std::vector<std::string>>();
   return none;
-}
-
-std::string error_text(int code) {
-  return std::generic_category().message(code);
-}
-
-// Calls get(buffer) with a growing buffer while it answers ERANGE.
-template <class Get>
-int with_buffer(std::vector<char>& buffer, Get get) {
-  for (;;) {
-    const int rc = get(buffer);
-    if (rc == EINTR) continue;
-    if (rc != ERANGE || buffer.size() >= kMaxNssBuffer) return rc;
-    buffer.resize(buffer.size() * 2);
-  }
-}
-
-Result<std::vector<gid_t>> gids_of(const std::string& user, gid_t primary) {
-  std::vector<gid_t> gids(64);
-  for (;;) {
-    int n = static_cast<int>(gids.size());
-    if (getgrouplist(user.c_str(), primary, gids.data(), &n) >= 0) {
-      gids.resize(static_cast<std::size_t>(n));
-      return gids;
-    }
-    if (gids.size() >= kMaxGroups)
-      return Error(ErrorKind::unavailable, "more than " + std::to_string(kMaxGroups) + " groups");
-    // Some systems say how many there are, others leave n as it was.
-    gids.resize(std::min<std::size_t>(
-        kMaxGroups, std::max(gids.size() * 2, static_cast<std::size_t>(std::max(n, 0)))));
-  }
-}
-
-Result<std::vector<std::string>> system_groups(const std::string& user) {
-  std::vector<char> buffer(4096);
-  passwd entry{};
-  passwd* found = nullptr;
-  int rc = with_buffer(buffer, [&](std::vector<char>& b) {
-    return getpwnam_r(user.c_str(), &entry, b.data(), b.size(), &found);
-  });
-  if (rc == ENOENT || rc == ESRCH || (rc == 0 && found == nullptr))
-    return std::vector<std::string>{};  // unknown
-  if (rc != 0) return Error(ErrorKind::unavailable, "getpwnam_r: " + error_text(rc));
-
-  auto gids = gids_of(user, entry.pw_gid);
-  if (!gids.ok()) return std::move(gids).error();
-  std::vector<std::string> names;
-  for (const gid_t gid : *gids) {
-    group g{};
-    group* named = nullptr;
-    rc = with_buffer(buffer, [&](std::vector<char>& b) {
-      return getgrgid_r(gid, &g, b.data(), b.size(), &named);
-    });
-    // A number without a name matches no rule. A failure may hide a name, so it counts as one.
-    if (rc != 0 && rc != ENOENT && rc != ESRCH)
-      return Error(ErrorKind::unavailable, "getgrgid_r: " + error_text(rc));
-    if (rc == 0 && named != nullptr) names.emplace_back(named->gr_name);
-  }
-  return names;
 }
 
 Result<std::pair<std::string, GroupList>> parse_static_entry(std::string_view entry) {
@@ -128,23 +66,6 @@ Result<GroupList> Groups::find(std::string_view user) {
   return std::move(a.groups);
 }
 
-// Ends a look-up of one user whatever happens, so that nobody waits for a thread that left by an
-// exception. Held with the mutex locked.
-class Groups::Refresh {
- public:
-  Refresh(Groups& owner, Cached& entry) : owner_(owner), entry_(entry) { entry_.refreshing = true; }
-  ~Refresh() {
-    entry_.refreshing = false;
-    owner_.refreshed_.notify_all();
-  }
-  Refresh(const Refresh&) = delete;
-  Refresh& operator=(const Refresh&) = delete;
-
- private:
-  Groups& owner_;
-  Cached& entry_;
-};
-
 Groups::Answer Groups::answer(std::string_view user) {
   if (const auto fixed = static_.find(user); fixed != static_.end()) return {fixed->second, true};
   // A NUL would make the system look up another, shorter name.
@@ -152,54 +73,113 @@ Groups::Answer Groups::answer(std::string_view user) {
     return {no_groups(), true};
 
   std::unique_lock lock(mutex_);
-  for (;;) {
-    const auto it = cache_.find(user);
-    if (it == cache_.end()) break;
-    const Cached& entry = it->second;
-    const bool fresh = steady_ms() < entry.expires_ms;
-    if (entry.groups && (fresh || entry.refreshing)) return {entry.groups, entry.certain};
-    if (!entry.refreshing) break;
-    refreshed_.wait(lock);
-  }
-  return ask(std::string(user), lock);
+  const std::int64_t now = steady_ms();
+  const auto it = cache_.find(user);
+  if (it != cache_.end() && it->second->groups && now < it->second->expires_ms)
+    return {it->second->groups, it->second->certain};
+
+  const SharedEntry entry = it != cache_.end() ? it->second : entry_of(user);
+  const bool old_will_do = entry && entry->groups && now < entry->stale_ms;
+  if (!entry || (!entry->asking && !ask(entry, user, !old_will_do))) return refuse(user, lock);
+  if (old_will_do) return {entry->groups, entry->certain};
+  return wait_for(entry, user, lock);
 }
 
-Groups::Answer Groups::ask(const std::string& user, std::unique_lock<std::mutex>& lock) {
-  if (cache_.size() >= kMaxCached) make_room(steady_ms());
-  // References into the map stay good: make_room leaves entries that are being refreshed.
-  Cached& entry = cache_[user];
-  const Refresh guard(*this, entry);
-
+// Nobody can be asked. Said now and then, as every request comes here then.
+Groups::Answer Groups::refuse(std::string_view user, std::unique_lock<std::mutex>& lock) {
+  const std::int64_t now = steady_ms();
+  const bool tell = now >= tell_refusal_ms_;
+  if (tell) tell_refusal_ms_ = now + kTellAgainMs;
   lock.unlock();
-  struct Relock {
-    std::unique_lock<std::mutex>& lock;
-    ~Relock() {
-      if (!lock.owns_lock()) lock.lock();
-    }
-  } relock{lock};
-  auto looked_up = options_.lookup(user);
-  if (!looked_up.ok()) {
-    logger_.log(LogLevel::error, "KMS0210",
-                "Groups of user '" + printable(user, 200) +
-                    "' cannot be told, none are assumed: " + looked_up.error().message);
-  }
-  lock.lock();
+  if (tell)
+    log_failure("KMS0212", user, "too many look-ups are under way, or no thread can be started");
+  return {no_groups(), false};
+}
 
-  entry.certain = looked_up.ok();
+// A new entry; null when the cache is full of questions.
+Groups::SharedEntry Groups::entry_of(std::string_view user) {
+  if (cache_.size() >= kMaxCached) make_room(steady_ms());
+  if (cache_.size() >= kMaxCached) return nullptr;
+  return cache_[std::string(user)] = std::make_shared<Entry>();
+}
+
+bool Groups::ask(const SharedEntry& entry, std::string_view user, bool urgent) {
+  auto job = [this, entry, name = std::string(user)] { look_up(name, *entry); };
+  if (!threads_.run(std::move(job), urgent)) return false;
+  entry->asking = true;
+  entry->asked_ms = steady_ms();
+  entry->told = false;
+  return true;
+}
+
+Groups::Answer Groups::wait_for(const SharedEntry& entry, std::string_view user,
+                                std::unique_lock<std::mutex>& lock) {
+  const std::uint64_t before = entry->answers;
+  // Counted from the question: of those who come later nobody waits as long again.
+  const std::int64_t left = entry->asked_ms + options_.max_wait_ms - steady_ms();
+  const auto answered = [&] { return entry->answers != before; };
+  if (answered_.wait_for(lock, std::chrono::milliseconds(left), answered))
+    return {entry->groups, entry->certain};
+  const bool told = std::exchange(entry->told, true);
+  lock.unlock();
+  if (!told) {
+    log_failure("KMS0211", user,
+                "no answer of the system within " + std::to_string(options_.max_wait_ms) + " ms");
+  }
+  return {no_groups(), false};
+}
+
+// On one of the threads.
+void Groups::look_up(const std::string& user, Entry& entry) noexcept {
+  try {
+    auto looked_up = options_.lookup(user);
+    if (!looked_up.ok()) log_failure("KMS0210", user, looked_up.error().message);
+    const std::lock_guard lock(mutex_);
+    store(entry, std::move(looked_up));
+  } catch (const std::exception& e) {
+    log_failure("KMS0213", user, e.what());
+    const std::lock_guard lock(mutex_);
+    entry.certain = false;
+    entry.groups = no_groups();
+    entry.expires_ms = entry.stale_ms = 0;
+    entry.asking = false;
+    ++entry.answers;
+  }
+  answered_.notify_all();
+}
+
+void Groups::store(Entry& entry, Result<std::vector<std::string>> looked_up) {
   const bool positive = looked_up.ok() && !looked_up->empty();
-  entry.groups =
+  GroupList groups =
       positive ? std::make_shared<const std::vector<std::string>>(std::move(looked_up).value())
                : no_groups();
-  entry.expires_ms = steady_ms() + 1000 * (positive ? options_.cache_s : options_.negative_cache_s);
-  return {entry.groups, entry.certain};
+  const std::int64_t now = steady_ms();
+  entry.groups = std::move(groups);
+  entry.certain = looked_up.ok();
+  entry.expires_ms = now + 1000 * (positive ? options_.cache_s : options_.negative_cache_s);
+  // "None" is never better than waiting: the user may be new.
+  entry.stale_ms = positive ? now + 1000 * kStaleFactor * options_.cache_s : 0;
+  entry.asking = false;
+  ++entry.answers;
+}
+
+void Groups::log_failure(std::string_view id, std::string_view user,
+                         std::string_view why) noexcept {
+  try {
+    logger_.log(LogLevel::error, id,
+                "Groups of user '" + printable(user, 200) +
+                    "' cannot be told, none are assumed: " + std::string(why));
+  } catch (const std::exception&) {
+    logger_.log(LogLevel::error, id, why);
+  }
 }
 
 void Groups::make_room(std::int64_t now) {
   std::erase_if(cache_, [now](const auto& item) {
-    return !item.second.refreshing && item.second.expires_ms <= now;
+    return !item.second->asking && item.second->expires_ms <= now;
   });
   if (cache_.size() < kMaxCached) return;
-  std::erase_if(cache_, [](const auto& item) { return !item.second.refreshing; });
+  std::erase_if(cache_, [](const auto& item) { return !item.second->asking; });
 }
 
 }  // namespace kms

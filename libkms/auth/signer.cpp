@@ -1,22 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "auth/signer.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <system_error>
 #include <utility>
 
-#include "auth/java_utf8.h"
+#include "auth/secret_file.h"
 #include "auth/signature.h"
 #include "auth/text.h"
 
 namespace kms {
 namespace {
-
-constexpr std::size_t kMaxSecretFile = 64 * 1024;
 
 class FixedSigner final : public SignerSecrets {
  public:
@@ -32,18 +24,6 @@ class FixedSigner final : public SignerSecrets {
   const Secret secret_;
 };
 
-struct Descriptor {
-  int fd;
-  ~Descriptor() {
-    if (fd >= 0) close(fd);
-  }
-};
-
-Error cannot_use(const std::string& path, const std::string& why) {
-  return Error(ErrorKind::configuration, "hadoop.kms.authentication.signature.secret.file: " +
-                                             printable(path, 1024) + ": " + why);
-}
-
 }  // namespace
 
 std::unique_ptr<SignerSecrets> make_fixed_signer(Secret secret) {
@@ -51,25 +31,10 @@ std::unique_ptr<SignerSecrets> make_fixed_signer(Secret secret) {
 }
 
 Result<Secret> read_signature_secret(const std::string& path) {
-  // Not blocking: a FIFO of that name must not stop the start of the server.
-  const Descriptor file{open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
-  struct stat info {};
-  if (file.fd < 0 || fstat(file.fd, &info) != 0)
-    return cannot_use(path, std::generic_category().message(errno));
-  if (!S_ISREG(info.st_mode)) return cannot_use(path, "not a regular file");
-
-  Secret raw(kMaxSecretFile + 1);
-  std::size_t size = 0;
-  while (size < raw.size()) {
-    const ssize_t n = read(file.fd, raw.data() + size, raw.size() - size);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return cannot_use(path, std::generic_category().message(errno));
-    if (n == 0) break;
-    size += static_cast<std::size_t>(n);
-  }
-  if (size == 0) return cannot_use(path, "the file is empty");
-  if (size > kMaxSecretFile) return cannot_use(path, "the file is larger than 64 KiB");
-  return java_utf8(raw.view().first(size));
+  SecretFile file = read_secret_file(path);
+  if (file.good()) return std::move(file.secret);
+  return Error(ErrorKind::configuration, "hadoop.kms.authentication.signature.secret.file: " +
+                                             printable(path, 1024) + ": " + file.problem);
 }
 
 }  // namespace kms

@@ -6,6 +6,8 @@
 #include <openssl/params.h>
 
 #include <memory>
+#include <string>
+#include <tuple>
 
 namespace kms {
 namespace {
@@ -23,27 +25,38 @@ struct ThreadMac {
   std::unique_ptr<EVP_MAC, MacFree> mac{EVP_MAC_fetch(nullptr, "HMAC", nullptr)};
   std::unique_ptr<EVP_MAC_CTX, ContextFree> context{EVP_MAC_CTX_new(mac.get())};
 
-  ThreadMac() {
-    char digest[] = "SHA256";
-    const OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
-                                 OSSL_PARAM_construct_end()};
+  explicit ThreadMac(const char* digest_name) {
+    std::string digest(digest_name);
+    const OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest.data(), 0),
+        OSSL_PARAM_construct_end()};
     if (context && EVP_MAC_CTX_set_params(context.get(), params) != 1) context.reset();
   }
 };
 
-}  // namespace
-
-Result<Sha256Mac> hmac_sha256(ByteView key, ByteView text) {
-  thread_local ThreadMac mac;
+template <std::size_t size>
+Result<std::array<std::uint8_t, size>> compute(const ThreadMac& mac, ByteView key, ByteView text) {
   EVP_MAC_CTX* context = mac.context.get();
-  Sha256Mac out;
+  std::array<std::uint8_t, size> out;
   std::size_t written = 0;
   if (context == nullptr || key.empty() ||
       EVP_MAC_init(context, key.data(), key.size(), nullptr) != 1 ||
       EVP_MAC_update(context, text.data(), text.size()) != 1 ||
       EVP_MAC_final(context, out.data(), &written, out.size()) != 1 || written != out.size())
-    return Error(ErrorKind::internal, "HMAC-SHA256 failed in OpenSSL");
+    return Error(ErrorKind::internal, "HMAC failed in OpenSSL");
   return out;
+}
+
+}  // namespace
+
+Result<Sha256Mac> hmac_sha256(ByteView key, ByteView text) {
+  thread_local const ThreadMac mac("SHA256");
+  return compute<std::tuple_size_v<Sha256Mac>>(mac, key, text);
+}
+
+Result<Sha1Mac> hmac_sha1(ByteView key, ByteView text) {
+  thread_local const ThreadMac mac("SHA1");
+  return compute<std::tuple_size_v<Sha1Mac>>(mac, key, text);
 }
 
 }  // namespace kms

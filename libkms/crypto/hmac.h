@@ -10,9 +10,12 @@
 namespace kms {
 
 using Sha256Mac = std::array<std::uint8_t, 32>;
+using Sha1Mac = std::array<std::uint8_t, 20>;
 
-// HMAC-SHA256. Thread-safe; uses a MAC context kept for each thread, so it fetches nothing once
-// warm. The key must not be empty.
+// Thread-safe; each uses a MAC context kept for each thread, so it fetches nothing once warm. The
+// key must not be empty.
 Result<Sha256Mac> hmac_sha256(ByteView key, ByteView text);
+// For delegation tokens only: what every Hadoop client and server has agreed on for them.
+Result<Sha1Mac> hmac_sha1(ByteView key, ByteView text);
 
 }  // namespace kms

@@ -20,6 +20,7 @@ struct Origin {
   std::string file;
   int line = 0;
   std::string text() const { return line > 0 ? file + ":" + std::to_string(line) : file; }
+  bool operator==(const Origin&) const = default;
 };
 
 struct Property {

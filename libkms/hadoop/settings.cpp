@@ -22,6 +22,11 @@ const std::string kSecretProvider = "hadoop.kms.authentication.signer.secret.pro
 const std::string kSecretFile = "hadoop.kms.authentication.signature.secret.file";
 const std::string kBitLength = "hadoop.security.key.default.bitlength";
 const std::string kGroupMapping = "hadoop.security.group.mapping";
+const std::string kAuthenticationType = "hadoop.kms.authentication.type";
+const std::string kNameRules = "hadoop.kms.authentication.kerberos.name.rules";
+const std::string kNameMechanism = "hadoop.kms.authentication.kerberos.name.rules.mechanism";
+const std::string kCoreRules = "hadoop.security.auth_to_local";
+const std::string kCoreMechanism = "hadoop.security.auth_to_local.mechanism";
 
 // What asks the system for groups, as kms::Groups does.
 constexpr std::array<std::string_view, 3> kSystemGroupMappings = {
@@ -45,6 +50,28 @@ bool is_directory(const std::string& path) {
   return stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
 }
 
+// The properties of one use of ZooKeeper.
+struct ZooKeeperNames {
+  std::string asked_by, connection_string, path, auth_type, keytab, principal;
+};
+const std::string kSignerZooKeeper = "hadoop.kms.authentication.signer.secret.provider.zookeeper.";
+const std::string kTokenZooKeeper = "hadoop.kms.authentication.zk-dt-secret-manager.";
+const ZooKeeperNames kSignerZooKeeperNames = {kSecretProvider,
+                                              kSignerZooKeeper + "connection.string",
+                                              kSignerZooKeeper + "path",
+                                              kSignerZooKeeper + "auth.type",
+                                              kSignerZooKeeper + "kerberos.keytab",
+                                              kSignerZooKeeper + "kerberos.principal"};
+const ZooKeeperNames kTokenZooKeeperNames = {
+    kTokenZooKeeper + "enable",           kTokenZooKeeper + "zkConnectionString",
+    kTokenZooKeeper + "znodeWorkingPath", kTokenZooKeeper + "zkAuthType",
+    kTokenZooKeeper + "kerberos.keytab",  kTokenZooKeeper + "kerberos.principal"};
+
+std::string directory_name(std::string path) {
+  while (path.size() > 1 && path.ends_with('/')) path.pop_back();
+  return path;
+}
+
 class Loader {
  public:
   Loader(const SettingsInput& input, SettingsErrors& errors) : input_(input), errors_(errors) {}
@@ -53,12 +80,16 @@ class Loader {
  private:
   bool read_files();
   void fill_fields();
-  void fill_text(const KnownProperty& known, std::string Settings::*field);
+  void fill_text(const KnownProperty& known, std::string& value);
   void check_key_provider();
   void check_key_defaults();
   void check_authentication_type();
+  void check_name_rules();
+  NameMechanism mechanism(const std::string& name, NameMechanism otherwise);
   void check_signer();
   void check_secret_file();
+  void check_zookeeper();
+  void check_zookeeper_use(ZooKeeperOptions& options, const ZooKeeperNames& names);
   void check_cookie(const std::string& name, const std::string& value);
   void check_groups();
   void collect_proxy_users();
@@ -100,15 +131,16 @@ class Loader {
 };
 
 Settings Loader::run() {
-  out_.conf_dir = input_.conf_dir;
-  while (out_.conf_dir.size() > 1 && out_.conf_dir.ends_with('/')) out_.conf_dir.pop_back();
+  out_.conf_dir = directory_name(input_.conf_dir);
   out_.acl_file = out_.conf_dir + "/kms-acls.xml";
   if (!read_files()) return out_;
   fill_fields();
   check_key_provider();
   check_key_defaults();
   check_authentication_type();
+  check_name_rules();
   check_signer();
+  check_zookeeper();
   check_cookie("hadoop.kms.authentication.cookie.domain", out_.cookie_domain);
   check_cookie("hadoop.kms.authentication.cookie.path", out_.cookie_path);
   check_groups();
@@ -121,27 +153,7 @@ Settings Loader::run() {
 }
 
 bool Loader::read_files() {
-  if (!is_directory(out_.conf_dir)) {
-    errors_.lines.push_back(out_.conf_dir + ": no such directory");
-    return false;
-  }
-  settings_.system_properties = input_.system_properties;
-  settings_.set_default("hadoop.tmp.dir", "/tmp/hadoop-${user.name}");
-  for (const KnownProperty& known : known_properties())
-    if (!known.default_value.empty())
-      settings_.set_default(std::string(known.name), std::string(known.default_value));
-  for (const Override& directive : input_.overrides)
-    settings_.set_override(directive.property, directive.value, directive.origin);
-
-  for (const char* file : {"/core-site.xml", "/kms-site.xml"}) {
-    const std::string path = out_.conf_dir + file;
-    if (exists(path)) {
-      if (const auto read = settings_.add_file(path); !read.ok())
-        errors_.lines.push_back(read.error().message);
-    } else if (path.ends_with("/kms-site.xml")) {
-      out_.warnings.push_back(path + ": no such file; built-in defaults and directives count");
-    }
-  }
+  settings_ = read_configuration(input_, errors_);
   return errors_.lines.empty();
 }
 
@@ -149,7 +161,7 @@ void Loader::fill_fields() {
   for (const KnownProperty& known : known_properties()) {
     const std::string name(known.name);
     if (const auto* text = std::get_if<std::string Settings::*>(&known.field)) {
-      fill_text(known, *text);
+      fill_text(known, out_.*(*text));
     } else if (const auto* flag = std::get_if<bool Settings::*>(&known.field)) {
       out_.*(*flag) = take(settings_.get_bool(name, false), false);
     } else if (const auto* wide = std::get_if<std::int64_t Settings::*>(&known.field)) {
@@ -157,14 +169,20 @@ void Loader::fill_fields() {
     } else if (const auto* narrow = std::get_if<std::int32_t Settings::*>(&known.field)) {
       out_.*(*narrow) = static_cast<std::int32_t>(
           take(settings_.get_int(name, 0, known.min, known.max), known.min));
+    } else if (const auto* inner_text = std::get_if<std::string* (*)(Settings&)>(&known.field)) {
+      fill_text(known, *(*inner_text)(out_));
+    } else if (const auto* inner_flag = std::get_if<bool* (*)(Settings&)>(&known.field)) {
+      *(*inner_flag)(out_) = take(settings_.get_bool(name, false), false);
+    } else if (const auto* inner = std::get_if<std::int64_t* (*)(Settings&)>(&known.field)) {
+      *(*inner)(out_) = take(settings_.get_int(name, 0, known.min, known.max), known.min);
     }
   }
 }
 
-void Loader::fill_text(const KnownProperty& known, std::string Settings::*field) {
+void Loader::fill_text(const KnownProperty& known, std::string& value) {
   const std::string name(known.name);
-  out_.*field = text_of(name);
-  if (const std::string_view variable = first_variable(out_.*field); !variable.empty())
+  value = text_of(name);
+  if (const std::string_view variable = first_variable(value); !variable.empty())
     mistake_in_value(name, "has ${" + std::string(variable) + "}, which nothing defines");
 }
 
@@ -190,12 +208,39 @@ void Loader::check_key_defaults() {
 }
 
 void Loader::check_authentication_type() {
-  const std::string& type = out_.authentication_type;
-  if (type == "simple") return;
-  mistake_in_value(
-      "hadoop.kms.authentication.type",
-      std::string(type == "kerberos" ? "is not served by this version" : "is unknown") +
-          "; allowed is simple");
+  const std::string type = text_of(kAuthenticationType);
+  if (type == "kerberos")
+    out_.authentication = AuthenticationType::kerberos;
+  else if (type != "simple")
+    mistake_in_value(kAuthenticationType, "is unknown; allowed are simple, kerberos");
+}
+
+NameMechanism Loader::mechanism(const std::string& name, NameMechanism otherwise) {
+  const std::string value = lower(text_of(name));
+  if (value.empty()) return otherwise;
+  if (value == "mit") return NameMechanism::mit;
+  if (value != "hadoop") mistake_in_value(name, "is unknown; allowed are hadoop, mit");
+  return NameMechanism::hadoop;
+}
+
+// Hadoop has one list of rules in a process: core-site.xml sets it, and with Kerberos the KMS's own
+// property then takes its place, also by its default.
+void Loader::check_name_rules() {
+  const bool kerberos = out_.authentication == AuthenticationType::kerberos;
+  NameMechanism how = mechanism(kCoreMechanism, NameMechanism::hadoop);
+  if (kerberos) how = mechanism(kNameMechanism, how);
+  const std::string name = kerberos ? kNameRules : kCoreRules;
+  const std::string rules = text_of(name);
+  if (kerberos && given(kNameRules) == nullptr) {
+    if (const Property* core = given(kCoreRules); core != nullptr)
+      warn(*core, "has no effect: with Kerberos " + kNameRules +
+                      " counts, and that is not set, so the rule is DEFAULT");
+  }
+  if (rules.empty()) return;
+  if (auto parsed = NameRules::parse(rules, how, default_kerberos_realm()); parsed.ok())
+    out_.name_rules = std::move(parsed).value();
+  else
+    mistake(name, parsed.error().message);
 }
 
 void Loader::check_signer() {
@@ -205,14 +250,53 @@ void Loader::check_signer() {
     check_secret_file();
     return;
   }
-  out_.signer = SignerKind::random;
+  out_.signer = provider == "zookeeper" ? SignerKind::zookeeper : SignerKind::random;
   out_.signature_secret_file.clear();
-  if (provider == "zookeeper")
-    mistake_in_value(kSecretProvider, "is not served by this version; allowed are random, file");
-  else if (provider != "random")
-    mistake_in_value(kSecretProvider, "cannot be loaded here; allowed are random, file");
+  if (provider != "random" && provider != "zookeeper")
+    mistake_in_value(kSecretProvider, "cannot be loaded here; allowed are random, file, zookeeper");
   else if (const Property* file = given(kSecretFile))
-    warn(*file, "not used, since " + kSecretProvider + " is random");
+    warn(*file, "not used, since " + kSecretProvider + " is " + provider);
+}
+
+void Loader::check_zookeeper() {
+  const bool signer = out_.signer == SignerKind::zookeeper;
+  if (signer) check_zookeeper_use(out_.signer_zookeeper, kSignerZooKeeperNames);
+  if (!out_.tokens_in_zookeeper) return;
+  ZooKeeperOptions& tokens = out_.token_zookeeper;
+  // A folder below the root in Java, written without the first '/'.
+  if (!tokens.path.starts_with('/')) tokens.path.insert(tokens.path.begin(), '/');
+  if (!signer) return check_zookeeper_use(tokens, kTokenZooKeeperNames);
+  // Java then goes over the signer's connection.
+  const ZooKeeperOptions& shared = out_.signer_zookeeper;
+  tokens.connection_string = shared.connection_string;
+  tokens.sasl = shared.sasl;
+  tokens.keytab = shared.keytab;
+  tokens.principal = shared.principal;
+  tokens.ssl = shared.ssl;
+  tokens.keystore = shared.keystore;
+  tokens.keystore_password = shared.keystore_password;
+  tokens.truststore = shared.truststore;
+  tokens.truststore_password = shared.truststore_password;
+}
+
+void Loader::check_zookeeper_use(ZooKeeperOptions& options, const ZooKeeperNames& names) {
+  const auto missing = [&](const std::string& name) {
+    mistake_in_value(names.asked_by, "needs " + name);
+  };
+  if (options.connection_string.empty() || options.connection_string.starts_with("#HOSTNAME#"))
+    missing(names.connection_string);
+  if (!options.path.starts_with('/') || options.path.size() < 2 || options.path.ends_with('/'))
+    mistake_in_value(names.path, "is no absolute path of a znode");
+  const std::string type = text_of(names.auth_type);
+  options.sasl = type == "sasl";
+  if (type.empty())
+    missing(names.auth_type + ", which has no default; allowed are none, sasl");
+  else if (type != "none" && type != "sasl")
+    mistake_in_value(names.auth_type, "is unknown; allowed are none, sasl");
+  if (!options.sasl) return;
+  if (options.keytab.empty()) missing(names.keytab);
+  if (options.principal.empty() || options.principal.ends_with("#HOSTNAME#"))
+    missing(names.principal);
 }
 
 // Java falls back to a random secret in all these cases, which only shows when a restart or a
@@ -338,6 +422,33 @@ void Loader::report_empty() {
 }
 
 }  // namespace
+
+Configuration read_configuration(const SettingsInput& input, SettingsErrors& errors) {
+  Configuration merged;
+  const std::string directory = directory_name(input.conf_dir);
+  if (!is_directory(directory)) {
+    errors.lines.push_back(directory + ": no such directory");
+    return merged;
+  }
+  merged.system_properties = input.system_properties;
+  merged.set_default("hadoop.tmp.dir", "/tmp/hadoop-${user.name}");
+  for (const KnownProperty& known : known_properties())
+    if (!known.default_value.empty())
+      merged.set_default(std::string(known.name), std::string(known.default_value));
+  for (const Override& directive : input.overrides)
+    merged.set_override(directive.property, directive.value, directive.origin);
+
+  for (const char* file : {"/core-site.xml", "/kms-site.xml"}) {
+    const std::string path = directory + file;
+    if (exists(path)) {
+      if (const auto read = merged.add_file(path); !read.ok())
+        errors.lines.push_back(read.error().message);
+    } else if (path.ends_with("/kms-site.xml")) {
+      merged.warnings.push_back(path + ": no such file; built-in defaults and directives count");
+    }
+  }
+  return merged;
+}
 
 Settings load_settings(const SettingsInput& input, SettingsErrors& errors) {
   return Loader(input, errors).run();

@@ -9,9 +9,12 @@
 #include <variant>
 #include <vector>
 
+#include "auth/name_rules.h"
 #include "auth/proxy_users.h"
+#include "auth/tokens/token_manager.h"
 #include "core/result.h"
 #include "hadoop/configuration.h"
+#include "zookeeper/options.h"
 
 namespace kms::hadoop {
 
@@ -29,7 +32,8 @@ struct SettingsInput {
   std::map<std::string, std::string> system_properties;  // user.home, user.name of the serving user
 };
 
-enum class SignerKind { random, file };
+enum class AuthenticationType { simple, kerberos };
+enum class SignerKind { random, file, zookeeper };
 
 // What the Java KMS's own files (and overrides) say, typed and checked. Units are in the names.
 struct Settings {
@@ -43,13 +47,21 @@ struct Settings {
   std::string default_cipher;     // hadoop.security.key.default.cipher
   std::int32_t default_bit_length = 128;  // hadoop.security.key.default.bitlength
 
-  std::string authentication_type;  // "simple" (others are refused by load_settings for now)
+  AuthenticationType authentication = AuthenticationType::simple;
+  NameRules name_rules;  // in force for every name (kms-auth.md 3.1)
+  std::string kerberos_keytab,
+      kerberos_principal;  // of HTTP/; what mod_auth_gssapi should be given
   std::int64_t token_validity_s = 36000;
   std::int64_t max_inactive_s = -1;
   std::string cookie_domain, cookie_path;
   bool cookie_persistent = false;
   SignerKind signer = SignerKind::random;
   std::string signature_secret_file;  // absolute; empty unless signer is file
+  ZooKeeperOptions signer_zookeeper;  // used when signer is zookeeper
+
+  TokenSettings tokens;
+  bool tokens_in_zookeeper = false;  // hadoop.kms.authentication.zk-dt-secret-manager.enable
+  ZooKeeperOptions token_zookeeper;  // used then
 
   std::int64_t audit_aggregation_window_ms = 10000;
   std::vector<ProxyUserRule> proxy_users;
@@ -64,6 +76,10 @@ struct Settings {
 struct SettingsErrors {
   std::vector<std::string> lines;
 };
+
+// The configuration that load_settings goes by, merged but not checked: what is in force, and where
+// it was said.
+Configuration read_configuration(const SettingsInput& input, SettingsErrors& errors);
 
 // Reads core-site.xml, then kms-site.xml, over the built-in defaults, then the overrides. On
 // mistakes errors is filled and the return value is not to be used.
@@ -86,9 +102,11 @@ struct KnownProperty {
   Treatment treatment = Treatment::used;
   std::string_view note = {};  // of what is not used: why, and what does it here
   std::int64_t min = 0, max = 0;
-  // Where load_settings puts the value; monostate: it takes more than that.
+  // Where load_settings puts the value; monostate: it takes more than that. The functions are for
+  // members of members.
   std::variant<std::monostate, std::string Settings::*, bool Settings::*, std::int64_t Settings::*,
-               std::int32_t Settings::*>
+               std::int32_t Settings::*, std::string* (*)(Settings&), bool* (*)(Settings&),
+               std::int64_t* (*)(Settings&)>
       field = {};
 };
 

@@ -14,6 +14,23 @@ namespace {
 
 constexpr std::size_t kDumpFlags = JSON_INDENT(2) | JSON_ENCODE_ANY;
 
+std::string dump(const json_t* json, std::size_t flags) {
+  std::string out;
+  json_dump_callback(
+      json,
+      [](const char* buffer, std::size_t size, void* data) {
+        static_cast<std::string*>(data)->append(buffer, size);
+        return 0;
+      },
+      &out, flags);
+  return out;
+}
+
+// What the token operations answer with: one line, without blanks.
+std::string compact_line(const json_t* json) {
+  return dump(json, JSON_COMPACT) + "\n";
+}
+
 // A JSON string of valid UTF-8; bytes that are none become U+FFFD.
 json_t* text_json(std::string_view text) {
   if (json_t* s = json_stringn(text.data(), text.size()); s != nullptr) return s;
@@ -117,15 +134,7 @@ void set_text(json_t* object, const char* name, std::string_view text) {
 }
 
 std::string dump_json(const json_t* json) {
-  std::string out;
-  json_dump_callback(
-      json,
-      [](const char* buffer, std::size_t size, void* data) {
-        static_cast<std::string*>(data)->append(buffer, size);
-        return 0;
-      },
-      &out, kDumpFlags);
-  return out;
+  return dump(json, kDumpFlags);
 }
 
 JsonPtr metadata_json(std::string_view name, const KeyMetadata& metadata) {
@@ -232,6 +241,23 @@ Secret dump_with_materials(const json_t* json, const std::vector<ByteView>& mate
     from += encoded.size();
   }
   return out;
+}
+
+Secret delegation_token_json(ByteView url_string) {
+  const JsonPtr inner(json_object()), outer(json_object());
+  set_text(inner.get(), "urlString", std::string(url_string.size(), '.'));
+  json_object_set(outer.get(), "Token", inner.get());
+  std::string text = compact_line(outer.get());
+  Secret out{std::string_view(text)};
+  if (!url_string.empty())
+    std::memcpy(out.data() + text.find('.'), url_string.data(), url_string.size());
+  return out;
+}
+
+std::string renew_date_json(std::int64_t ms) {
+  const JsonPtr json(json_object());
+  json_object_set_new(json.get(), "long", json_integer(ms));
+  return compact_line(json.get());
 }
 
 }  // namespace kms::hadoop

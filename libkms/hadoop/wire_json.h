@@ -82,4 +82,8 @@ JsonPtr key_version_json(std::string_view name, std::string_view version_name,
                          const ByteView* material);
 Secret dump_with_materials(const json_t* json, const std::vector<ByteView>& materials);
 
+// Answers of the token operations: {"Token":{"urlString":"..."}}, a secret as well, and {"long":N}.
+Secret delegation_token_json(ByteView url_string);
+std::string renew_date_json(std::int64_t ms);
+
 }  // namespace kms::hadoop

@@ -15,6 +15,11 @@ std::string version_name(std::string_view name, std::int32_t number) {
   return std::string(name) + "@" + std::to_string(number);
 }
 
+Result<void> KeyStore::import_key(const KeyMetadata& metadata, std::span<const VersionPtr>) {
+  return Error(ErrorKind::unsupported,
+               uri() + " takes no keys over from elsewhere, so not " + metadata.name);
+}
+
 Result<std::vector<Eek>> KeyStore::generate_eeks(std::string_view name, std::size_t count) {
   auto found = current_version(name);
   if (!found.ok()) return std::move(found).error();

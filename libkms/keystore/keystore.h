@@ -109,6 +109,12 @@ class KeyStore {
   // Drops whatever is cached of the key, so that the next call sees the store.
   virtual Result<void> invalidate(std::string_view name) = 0;
 
+  // Takes a key over from another store as it is: its metadata, with date and count, and those of
+  // its versions that there are, in one change. Refuses an existing name. Where a store cannot do
+  // that it is an error (unsupported), as by default.
+  virtual Result<void> import_key(const KeyMetadata& metadata,
+                                  std::span<const VersionPtr> versions);
+
   // EEK operations. The defaults work on the material of version() and current_version(); a store
   // whose keys never leave it overrides them.
   virtual Result<std::vector<Eek>> generate_eeks(std::string_view name, std::size_t count);

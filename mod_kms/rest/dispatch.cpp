@@ -106,12 +106,20 @@ std::optional<std::string_view> shown_key(const Operation& op, const Exchange& x
   return x.audit_key;
 }
 
-AuditEvent event_of(AuditStatus status, const Exchange& x) {
+AuditEvent event_of(AuditStatus status, const Request& request, const Identity& identity) {
   AuditEvent event;
   event.status = status;
-  event.user = x.identity.full;
-  event.real_user = x.identity.real_full;
-  event.remote_address = x.request.remote_ip;
+  event.user = identity.full;
+  event.real_user = identity.real_full;
+  event.remote_address = request.remote_ip;
+  event.request_id = request.id;
+  event.received_us = request.received_us;
+  return event;
+}
+
+AuditEvent event_of(AuditStatus status, const Exchange& x) {
+  AuditEvent event = event_of(status, x.request, x.identity);
+  event.version = x.audit_version;
   return event;
 }
 
@@ -192,12 +200,8 @@ Error audited_failure(const Service& service, const Request& request, const Iden
   const std::string extra =
       "Method:'" + std::string(request.method) + "' Exception:'" +
       (error.has_message ? std::string(message.substr(0, message.find('\n'))) : "null") + "'";
-  AuditEvent event;
-  event.status = AuditStatus::error;
-  event.user = identity.full;
+  AuditEvent event = event_of(AuditStatus::error, request, identity);
   event.extra = extra;
-  event.real_user = identity.real_full;
-  event.remote_address = request.remote_ip;
   if (auto written = service.audit.record(event); !written.ok()) return std::move(written).error();
   return error;
 }

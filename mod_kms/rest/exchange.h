@@ -43,6 +43,8 @@ struct Request {
   std::string_view raw_query;
   std::string_view base_url;  // "http://host:port", from scheme and Host header
   std::string_view remote_ip;
+  std::string_view id;           // for the audit log; may be empty
+  std::int64_t received_us = 0;  // now_us() when it came; 0: unknown
   std::optional<std::string_view> content_type, accept;
   BodySource* body = nullptr;
 };
@@ -50,8 +52,10 @@ struct Request {
 struct Answer {
   int status = 200;
   std::string content_type = "application/json";
-  std::string text;    // the body, or
-  Secret secret_text;  // the body where it carries material
+  std::string text;         // the body, or
+  Secret secret_text;       // the body where it carries material
+  std::string html_reason;  // not empty: no such body, but a page with this reason phrase
+  bool clears_cookie = false;
   std::vector<std::pair<std::string, std::string>> headers;
   std::optional<ErrorKind> failure;  // set on error answers, for the log
   std::string failure_text;
@@ -100,6 +104,7 @@ struct Exchange {
   bool wants_key_material_acl = false;  // SET_KEY_MATERIAL is needed as well
   std::vector<TouchedKey> touched{};
   std::string audit_extra{};
+  std::string_view audit_version{};      // key version shown in JSON audit lines; a text that stays
   bool audited = false;                  // the OK line is written
   const Operation* operation = nullptr;  // once selected
   std::optional<KeyOptions> create_options{};

@@ -100,6 +100,8 @@ Result<Answer> run_generate(Exchange& x) {
     if (!eeks.ok()) return std::move(eeks).error();
     if (eeks->empty()) return no_current_version(x.name);
     const std::string version = requested_version_name(x.name, *eeks->front().wrapped_by);
+    x.version = eeks->front().wrapped_by;
+    x.audit_version = x.version->version_name;
     for (const Eek& eek : *eeks) list.add(true, version, eek.iv, eek.material);
   }
   return Answer::json(std::move(list).finish());
@@ -130,6 +132,7 @@ Result<void> resolve_eek(Exchange& x) {
       version_of_key(x.service.keys, x.name, named ? std::optional(x.audit_key) : std::nullopt);
   if (!version.ok()) return std::move(version).error();
   x.version = *version;
+  x.audit_version = x.version->version_name;
   KMS_TRY(x.touch(x.audit_key));
   if (x.touched.empty()) x.touched.push_back({x.version->name});
   return {};
@@ -232,6 +235,8 @@ Result<Answer> run_batch(Exchange& x) {
   if (count == 0) return Answer::json(std::move(list).finish());
   auto current = current_of(x.service.keys, x.name);
   if (!current.ok()) return std::move(current).error();
+  x.version = *current;
+  x.audit_version = x.version->version_name;
   const std::string current_name = requested_version_name(x.name, **current);
 
   std::vector<WrappedDek> eeks;

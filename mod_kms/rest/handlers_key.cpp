@@ -141,7 +141,10 @@ Result<Answer> run_create(Exchange& x) {
   x.audit_extra =
       user_provided(material) + " Description:" + x.create_options->description.value_or("null");
   auto created = x.service.keys.create(x.audit_key, *x.create_options, material,
-                                       [&x](const KeyVersion*) { return x.record_done(); });
+                                       [&x](const KeyVersion* fresh) {
+                                         x.audit_version = fresh->version_name;
+                                         return x.record_done();
+                                       });
   if (!created.ok()) return std::move(created).error();
   Answer answer =
       version_answer(x.audit_key, (*created)->version_name, **created, x.op_allowed(OpAcl::get));
@@ -164,6 +167,7 @@ Result<Answer> run_roll(Exchange& x) {
   auto rolled = x.service.keys.roll(x.name, material, [&](const KeyVersion* fresh) {
     version = requested_version_name(x.name, *fresh);
     x.audit_extra = user_provided(material) + " NewVersion:" + version;
+    x.audit_version = version;
     return x.record_done();
   });
   if (!rolled.ok()) return std::move(rolled).error();
@@ -229,6 +233,8 @@ Result<Answer> run_current(Exchange& x) {
   auto found = x.service.keys.current_version(x.name);
   if (!found.ok()) return std::move(found).error();
   if (*found == nullptr) return missing_object();
+  x.version = *found;
+  x.audit_version = x.version->version_name;
   return version_answer(x.name, requested_version_name(x.name, **found), **found, true);
 }
 
@@ -253,6 +259,7 @@ Result<Answer> run_versions(Exchange& x) {
 }
 
 Result<void> resolve_version(Exchange& x) {
+  x.audit_version = x.name;
   const auto base = base_name(x.name);
   if (base.has_value()) {
     x.audit_key = *base;

@@ -20,7 +20,7 @@ make -j"$(nproc)" libkms/libkmscore.la mod_kms/librest.la
 
 # The machine that runs the targets has no libraries of ours: static ones are taken where they are.
 libraries=
-for name in crypto jansson expat unistring; do
+for name in crypto jansson expat unistring pcre2-8 krb5; do
   static=$("$CC" -print-file-name="lib$name.a")
   case $static in
     /*) libraries="$libraries $static" ;;

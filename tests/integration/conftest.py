@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from client import Client
 from harness import Area, Httpd, mod_kms
+from kdc import Kdc, missing
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -90,3 +91,12 @@ def client(server: Httpd):
     it = Client(server.port)
     yield it
     it.close()
+
+
+@pytest.fixture(scope="session")
+def kdc():
+    """The KDC of all tests of Kerberos."""
+    if lacking := missing():
+        pytest.skip("not here: " + ", ".join(lacking))
+    with Kdc() as it:
+        yield it

@@ -33,7 +33,7 @@ ITERATIONS = 10000  # the floor that mod_kms accepts; creates stay fast
 
 # Ids that belong to an undisturbed life: what is served, a keystore made or opened, rules in force.
 # AH03093: a thread met SIGTERM between its answer and the return of the connection to the listener.
-ORDINARY_IDS = {"AH03093", "KMS0101", "KMS0102", "KMS0201", "KMS0202", "KMS0507"}
+ORDINARY_IDS = {"AH03093", "KMS0101", "KMS0102", "KMS0201", "KMS0202", "KMS0320", "KMS0507"}
 # A child that dies of a signal is only a notice for httpd.
 ALWAYS_BAD = re.compile(
     r"AH0005[012]|Segmentation fault|AddressSanitizer|LeakSanitizer|runtime error:|terminate called|"
@@ -198,6 +198,9 @@ class Area:
 class Httpd:
     """One httpd. Attributes that shape its configuration may be changed before start() or a restart."""
 
+    address = "127.0.0.1"
+    probe = ("OPTIONS", "/kms/v1/")  # any answer to it means that httpd is up
+
     def __init__(self, area: Area, name: str = "run") -> None:
         self.area = area
         self.run = area.path / name
@@ -213,6 +216,7 @@ class Httpd:
         self.limits = "LimitRequestLine 65536\nLimitRequestFieldSize 65536\n"
         self.location = "  KMSEngine On\n  AuthType KMS\n  Require valid-user\n"
         self.more_locations = ""  # after the one of the KMS, and so over it
+        self.more_modules: list[str] = []
         self.access_log = True
         self.environment: dict[str, str] = {}
         self.process: subprocess.Popen | None = None
@@ -233,7 +237,8 @@ class Httpd:
 
     def write_config(self) -> Path:
         account = serving_account()
-        lines = [load_module(m) for m in (f"mpm_{self.mpm}", "authn_core", "authz_core", "authz_user", "unixd", "log_config")]
+        modules = [f"mpm_{self.mpm}", "authn_core", "authz_core", "authz_user", "unixd", "log_config"]
+        lines = [load_module(m) for m in [*modules, *self.more_modules]]
         lines.append(f'LoadModule kms_module "{mod_kms()}"\n')
         lines.append(
             f'ServerRoot "{self.run}"\nDefaultRuntimeDir "{self.run}"\nPidFile "{self.run}/httpd.pid"\n'
@@ -297,8 +302,8 @@ class Httpd:
         if not (self.run / "httpd.pid").exists():
             return False
         with contextlib.suppress(OSError, http.client.HTTPException):
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
-            connection.request("OPTIONS", "/kms/v1/")
+            connection = http.client.HTTPConnection(self.address, self.port, timeout=5)
+            connection.request(*self.probe)
             connection.getresponse().read()
             connection.close()
             return True
@@ -340,7 +345,7 @@ class Httpd:
         with socket.socket() as s:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                s.bind(("127.0.0.1", self.port))
+                s.bind((self.address, self.port))
             except OSError:
                 return False
             return True

@@ -56,7 +56,7 @@ def test_a_good_configuration(httpd: Httpd) -> None:
     ("hadoop.kms.key.provider.uri", "nothing://known@/here"),
     ("hadoop.kms.authentication.signature.secret.file", "/no/such/file"),
     ("hadoop.kms.proxyuser.p.hosts", "10.0.0.0/99"),
-    ("hadoop.kms.authentication.signer.secret.provider", "zookeeper"),
+    ("hadoop.kms.authentication.signer.secret.provider", "consul"),
 ], ids=lambda v: v or "empty")
 def test_a_bad_value_in_kms_site(httpd: Httpd, name: str, value: str) -> None:
     if name.endswith("signature.secret.file"):

@@ -4,40 +4,21 @@ from __future__ import annotations
 
 import pytest
 from client import Client
-from harness import TOP, Area, Httpd, load_module, mod_kms, serving_account
+from dropin import DropIn
+from harness import Area
 
-LEFT_OFF = ("KMSSignatureSecretFile", "KMSCookieDomain", "KMSCookiePath", "KMSKeystorePassword ")
+LEFT_OFF = ("KMSSignatureSecretFile", "KMSAuditChainKeyFile", "KMSCookieDomain", "KMSCookiePath", "KMSKeystorePassword ")
 
 
-class DropIn(Httpd):
-    """httpd as a distribution sets it up, and the drop-in included."""
+class Examples(DropIn):
+    """With or without every example behind a '#', but for those that name files of their own."""
 
     with_commented = False
 
-    def write_config(self):
-        account = serving_account()
-        modules = ("mpm_event", "authn_core", "authz_core", "authz_user", "unixd")
-        loading = (TOP / "conf.d" / "10-kms.conf.in").read_text().replace("%MODULEDIR%", str(mod_kms().parent))
-        kms = (TOP / "conf.d" / "kms.conf").read_text()
-        for shipped, ours in {
-            "/etc/hadoop-kms/conf": str(self.area.conf),
-            "/var/log/hadoop-kms": str(self.run),
-            "Listen 9600": f"Listen 127.0.0.1:{self.port}",
-            "<VirtualHost *:9600>": f"<VirtualHost *:{self.port}>",
-        }.items():
-            assert shipped in kms, f"kms.conf has no {shipped}"
-            kms = kms.replace(shipped, ours)
-        if self.with_commented:
-            kms = self.uncomment(kms)
-        who = f'User "#{account.pw_uid}"\nGroup "#{account.pw_gid}"\n' if account is not None else ""
-        self.config_file.write_text(
-            "".join(load_module(m) for m in modules)
-            + f'ServerRoot "{self.run}"\nDefaultRuntimeDir "{self.run}"\nPidFile "{self.run}/httpd.pid"\n'
-            f'Mutex "file:{self.run}" default\nErrorLog "{self.error_log}"\nServerName 127.0.0.1\n{who}{loading}{kms}')
-        return self.config_file
+    def choose(self, kms_conf: str) -> str:
+        return self.uncomment(kms_conf) if self.with_commented else kms_conf
 
     def uncomment(self, kms: str) -> str:
-        """Every example behind a '#' as an operator would switch it on, but for those that name files of their own."""
         lines = []
         for line in kms.splitlines():
             bare = line.strip()
@@ -50,14 +31,14 @@ class DropIn(Httpd):
 
 
 @pytest.fixture
-def dropin(registry, area: Area) -> DropIn:
-    server = DropIn(area)
+def dropin(registry, area: Area) -> Examples:
+    server = Examples(area)
     registry.servers.append(server)
     return server
 
 
 @pytest.mark.parametrize("commented", [False, True], ids=["as shipped", "with every example"])
-def test_the_shipped_configuration_serves(dropin: DropIn, commented: bool) -> None:
+def test_the_shipped_configuration_serves(dropin: Examples, commented: bool) -> None:
     dropin.with_commented = commented
     code, text = dropin.configtest()
     assert code == 0, text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -11,7 +12,9 @@ from pathlib import Path
 
 import pytest
 from client import Client
-from harness import BUILD, OPEN_KEY_ACLS, PASSWORD, TOP, free_port, hadoop_xml, is_root, mod_kms, wait_for
+from harness import (BUILD, OPEN_KEY_ACLS, PASSWORD, TOP, free_port, hadoop_xml, have_module, is_root, mod_kms,
+                     wait_for)
+from tls import Authority, TlsClient, openssl, trusting
 
 QUICKSTART = TOP / "tools" / "quickstart"
 
@@ -34,7 +37,7 @@ class Run:
     def ready(self, seconds: float = 60) -> str:
         def url():
             assert self.process.poll() is None, self.err.read_text()
-            found = re.search(r"^KMS ready (http://\S+)$", self.out.read_text(), re.M)
+            found = re.search(r"^KMS ready (https?://\S+)$", self.out.read_text(), re.M)
             return found and found[1]
         return wait_for("quickstart to be ready", url, seconds)
 
@@ -119,6 +122,38 @@ def port_of(url: str) -> int:
     return int(re.search(r":(\d+)/", url)[1])
 
 
+def use_tls(conf: Path, store: Path, password: str, more: dict[str, str], mutual: bool = False) -> None:
+    """What an administrator of the Java KMS sets for TLS."""
+    site = (conf / "kms-site.xml").read_text()
+    (conf / "kms-site.xml").write_text(site.replace("</configuration>", """
+        <property><name>hadoop.kms.ssl.enabled</name><value>true</value></property></configuration>"""))
+    (conf / "core-site.xml").write_text(hadoop_xml({"hadoop.ssl.require.client.cert": str(mutual).lower()}))
+    (conf / "ssl-server.xml").write_text(hadoop_xml({
+        "ssl.server.keystore.location": str(store), "ssl.server.keystore.password": password, **more}))
+
+
+def make_store(authority: Authority, kind: str) -> tuple[Path, dict[str, str]]:
+    """A keystore of the password 'store pass', with a key of its own password where its kind has these."""
+    pem = authority.server()
+    store = authority.directory / f"keystore.{kind}"
+    p12 = store if kind == "p12" else authority.directory / "between.p12"
+    openssl("pkcs12", "-export", "-in", pem, "-inkey", pem.with_suffix(".key"), "-certfile", authority.pem, "-name",
+            "jetty", "-passout", "pass:store pass", "-out", p12)
+    if kind == "p12":
+        return store, {}
+    keytool("-importkeystore", "-srckeystore", p12, "-srcstoretype", "PKCS12", "-srcstorepass", "store pass",
+            "-srcalias", "jetty", "-destkeystore", store, "-deststoretype", "JKS", "-deststorepass", "store pass", "-destkeypass",
+            "key pass")
+    return store, {"ssl.server.keystore.keypassword": "key pass"}
+
+
+def keytool(*arguments: object) -> None:
+    if shutil.which("keytool") is None:
+        pytest.skip("no keytool")
+    done = subprocess.run(["keytool", "-noprompt", *map(str, arguments)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
 def test_help() -> None:
     done = subprocess.run([QUICKSTART, "--help"], capture_output=True, text=True, check=True)
     assert "--conf DIR" in done.stdout and done.stderr == ""
@@ -152,7 +187,8 @@ def test_a_given_directory(quickstart, place: Path, conf: Path) -> None:
     assert run.ready() == f"http://127.0.0.1:{port}/kms"
     assert run.out.read_text() == f"KMS ready http://127.0.0.1:{port}/kms\n"
     made = Client(port).create("k").json()
-    assert {p.name for p in set(conf.iterdir()) - set(before)} <= {"kms.keystore", ".kms.keystore.lock"}
+    assert {p.name for p in set(conf.iterdir()) - set(before)} <= {
+        "kms.keystore", ".kms.keystore.lock", "kms.keystore.tokens", ".kms.keystore.tokens.lock"}
     assert {p: (p.stat().st_uid, p.stat().st_mode) for p in owners} == owners
     assert (conf / "kms.keystore").stat().st_uid == conf.stat().st_uid
     assert run.end() == 0
@@ -293,3 +329,68 @@ def become_nobody() -> None:
     os.setgroups([])
     os.setgid(65534)
     os.setuid(65534)
+
+
+# -- TLS of a Java KMS
+
+needs_tls = pytest.mark.skipif(not (have_module("ssl") and shutil.which("openssl")), reason="no mod_ssl or openssl")
+
+
+@needs_tls
+@pytest.mark.parametrize("kind", ["p12", "jks"])
+def test_tls(quickstart, place: Path, conf: Path, tmp_path: Path, kind: str) -> None:
+    authority = Authority(tmp_path / "ca")
+    store, more = make_store(authority, kind)
+    use_tls(conf, store, "store pass", more)
+    run = quickstart(place, "--conf", str(conf))
+    url = run.ready()
+    assert url.startswith("https://127.0.0.1:")
+    answer = TlsClient(port_of(url), trusting(authority)).create("k")
+    assert answer.status == 201 and "; Secure" in answer.header("Set-Cookie")
+    assert run.end() == 0
+    run.check_nothing_left()
+
+
+@needs_tls
+def test_mutual_tls(quickstart, place: Path, conf: Path, tmp_path: Path) -> None:
+    authority, clients = Authority(tmp_path / "ca"), Authority(tmp_path / "clients")
+    store, more = make_store(authority, "jks")
+    truststore = tmp_path / "trust.jks"
+    keytool("-importcert", "-alias", "clients", "-file", clients.pem, "-keystore", truststore, "-storetype", "JKS",
+            "-storepass", "trust pass")
+    use_tls(conf, store, "store pass", mutual=True, more={
+        **more, "ssl.server.truststore.location": str(truststore), "ssl.server.truststore.password": "trust pass"})
+    run = quickstart(place, "--conf", str(conf), "--keep")
+    port = port_of(run.ready())
+    assert TlsClient(port, trusting(authority, clients.client("c"))).create("k").status == 201
+    with pytest.raises(OSError):
+        TlsClient(port, trusting(authority)).names()
+    assert run.end() == 0
+    assert not list(run.tmp.glob("*/tls"))  # what is kept has no key in it
+    shutil.rmtree(run.tmp)
+
+
+@needs_tls
+@pytest.mark.parametrize("kind", ["p12", "jks", "p12 without TLS", "nothing", "not a keystore"])
+def test_tls_that_cannot_be(quickstart, place: Path, conf: Path, tmp_path: Path, kind: str) -> None:
+    """It says why, and does not fall back to plain HTTP by itself."""
+    authority = Authority(tmp_path / "ca")
+    store, more = make_store(authority, kind.split()[0] if "p12" in kind else "jks")
+    if kind == "not a keystore":
+        store.write_text("no")
+    use_tls(conf, store, "store pass" if kind == "p12 without TLS" else "another pass", more)
+    if kind == "nothing":
+        (conf / "ssl-server.xml").unlink()
+    if kind == "p12 without TLS":
+        run = quickstart(place, "--conf", str(conf), "--no-tls")
+        assert run.ready().startswith("http://")
+        assert "serves plain HTTP" in run.err.read_text()
+        assert run.end() == 0
+        return
+    run = quickstart(place, "--conf", str(conf))
+    assert run.process.wait(60) == 1
+    said = run.err.read_text()
+    assert {"p12": "wrong password?", "jks": "password was incorrect", "nothing": "there is no",
+            "not a keystore": "neither JKS nor PKCS#12"}[kind] in said
+    assert "another pass" not in said and "KMS ready" not in run.out.read_text()
+    run.check_nothing_left()

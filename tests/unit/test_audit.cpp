@@ -14,6 +14,7 @@
 
 #include "audit/audit.h"
 #include "audit/line.h"
+#include "audit/writers.h"
 #include "core/clock.h"
 #include "vectors.h"
 
@@ -63,7 +64,7 @@ std::string rebuilt(const std::string& line) {
   }
   event.extra = rest;
   std::string out;
-  append_line(out, event, time_of(line), accesses);
+  append_java_line(out, event, time_of(line), accesses);
   return out;
 }
 
@@ -80,7 +81,7 @@ void real_lines(void**) {
 
 std::string java_line(const AuditEvent& event, std::int64_t time_ms = 0) {
   std::string out;
-  append_java_line(out, event, time_ms);
+  append_java_line(out, event, time_ms, Accesses());
   return out;
 }
 
@@ -146,7 +147,7 @@ void long_values_are_cut_in_the_middle(void**) {
       e.op = e.user = e.extra = value;
       e.key = value;
       const std::string line = java_line(e);
-      assert_true(line.size() <= kMaxAuditLine);
+      assert_true(line.size() <= kMaxUnmarkedLine);
       assert_true(escaped(line.substr(0, line.size() - 1)) == line.substr(0, line.size() - 1));
       if (size == 70000) assert_true(line.find(" bytes left out]...") != std::string::npos);
     }
@@ -183,6 +184,13 @@ class LogFile {
   int fd_;
 };
 
+std::unique_ptr<AuditWriter> writer_to(int fd) {
+  AuditWriterParts parts;
+  parts.name = "audit.log";
+  parts.state = *SharedAuditState::create();
+  return make_file_writer(Fd(dup(fd)), "audit.log", false, std::move(parts));
+}
+
 void assert_unavailable(const Result<void>& result) {
   assert_false(result.ok());
   assert_true(result.error().kind == ErrorKind::unavailable);
@@ -191,7 +199,7 @@ void assert_unavailable(const Result<void>& result) {
 
 void writer_appends(void**) {
   const LogFile file;
-  const auto writer = make_fd_writer(file.fd(), "audit.log");
+  const auto writer = writer_to(file.fd());
   assert_true(writer->write("a\n").ok());
   assert_true(writer->write("").ok());
   assert_true(writer->write("b\nc\n").ok());
@@ -200,21 +208,21 @@ void writer_appends(void**) {
 
 void writer_tells_failures(void**) {
   const int full = open("/dev/full", O_WRONLY);
-  assert_unavailable(make_fd_writer(full, "audit.log")->write("a\n"));
+  assert_unavailable(writer_to(full)->write("a\n"));
   close(full);
-  assert_unavailable(make_fd_writer(-1, "audit.log")->write("a\n"));
+  assert_unavailable(writer_to(-1)->write("a\n"));
 
   signal(SIGPIPE, SIG_IGN);  // as httpd does
   int ends[2];
   assert_int_equal(pipe(ends), 0);
   close(ends[0]);
-  assert_unavailable(make_fd_writer(ends[1], "audit.log")->write("a\n"));
+  assert_unavailable(writer_to(ends[1])->write("a\n"));
   close(ends[1]);
 }
 
 void a_torn_line_swallows_nothing(void**) {
   const LogFile file;
-  const auto writer = make_fd_writer(file.fd(), "audit.log");
+  const auto writer = writer_to(file.fd());
   rlimit before{};
   getrlimit(RLIMIT_FSIZE, &before);
   signal(SIGXFSZ, SIG_IGN);
@@ -253,7 +261,7 @@ void signals_and_full_pipes_do_not_tear(void**) {
 
   std::atomic<bool> written{false}, good{false};
   std::thread writing([&] {
-    good = make_fd_writer(ends[1], "audit.log")->write(sent).ok();
+    good = writer_to(ends[1])->write(sent).ok();
     written = true;
   });
   std::string got;
@@ -279,7 +287,7 @@ void processes_and_threads_share_a_file(void**) {
     const pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid != 0) continue;
-    AuditLog log(make_fd_writer(file.fd(), "audit.log"), 0);
+    AuditLog log(writer_to(file.fd()), {});
     std::atomic<bool> good{true};
     std::vector<std::thread> threads;
     for (int t = 0; t < kThreads; ++t) {
@@ -355,7 +363,7 @@ class SinkWriter final : public AuditWriter {
 
 struct Counting {
   Sink sink;
-  AuditLog log{std::make_unique<SinkWriter>(sink), kWindow};
+  AuditLog log{std::make_unique<SinkWriter>(sink), {.window_ms = kWindow}};
   std::int64_t now = steady_ms();
 
   bool access(std::string_view user = "alice", AuditStatus status = AuditStatus::ok) {
@@ -413,7 +421,7 @@ void intervals_grow_from_the_first_access(void**) {
     }
     std::vector<std::string>& to_;
   };
-  AuditLog log(std::make_unique<Raw>(lines), 4000);
+  AuditLog log(std::make_unique<Raw>(lines), {.window_ms = 4000});
   AuditEvent e;
   e.op = "GET_CURRENT_KEY";
   e.key = "k";
@@ -476,7 +484,7 @@ void other_events_are_written_one_by_one(void**) {
   c.assert_writes(
       {"UNAUTHORIZED[op=READ, key=k, user=alice] \n"
        "UNAUTHORIZED[op=ALL, key=k, user=alice] \n"});
-  AuditLog plain(std::make_unique<SinkWriter>(c.sink), 0);
+  AuditLog plain(std::make_unique<SinkWriter>(c.sink), {});
   two[0] = AuditEvent();
   two[0].extra = "x";
   assert_true(plain.record(two, 2).ok());

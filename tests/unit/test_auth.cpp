@@ -1,15 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Cookie, principal, groups and proxy users, against what the real Hadoop classes said.
+// Cookie and proxy users, against what the real Hadoop classes said.
 #include <algorithm>
-#include <atomic>
-#include <chrono>
 #include <map>
-#include <mutex>
-#include <thread>
 
 #include "auth/cookie.h"
 #include "auth/groups.h"
-#include "auth/principal.h"
 #include "auth/proxy_users.h"
 #include "auth/signer.h"
 #include "crypto/base64.h"
@@ -23,10 +18,7 @@ namespace {
 
 class NullLogger final : public Logger {
  public:
-  void log(LogLevel, std::string_view id, std::string_view) noexcept override {
-    if (id == "KMS0210") ++cannot_tell;
-  }
-  std::atomic<int> cannot_tell{0};
+  void log(LogLevel, std::string_view, std::string_view) noexcept override {}
 };
 
 constexpr std::string_view kSecret = "mysecret-0123456789";
@@ -212,163 +204,17 @@ void cookie_headers(void**) {
     assert_false(find_auth_cookie(none, value));
 }
 
-void short_names(void**) {
-  auto same = [](const char* name, const char* want) {
-    const auto result = short_name_simple(name);
-    assert_true(result.ok());
-    assert_text(*result, want);
-  };
-  same("alice", "alice");
-  same("alice@R", "alice");
-  same("hdfs/nn1@R", "hdfs");
-  same("hdfs/nn1", "hdfs");
-  same("alice/", "alice/");
-  same("a/b/c", "a/b/c");
-  same("J\xc3\xbcrg x", "J\xc3\xbcrg x");
-  for (const char* bad : {"a@b@c", "a/b/c@R", "@R", "alice@", "a/@R", "/b@R", ""}) {
-    const auto result = short_name_simple(bad);
-    assert_false(result.ok());
-    assert_true(result.error().kind == ErrorKind::authentication);
-    assert_text(result.error().message, std::string("Malformed Kerberos name: ") + bad);
-  }
-}
-
-// --- groups
-// ---------------------------------------------------------------------------------------
-
 using Names = std::vector<std::string>;
 
-std::unique_ptr<Groups> groups_of(Logger& logger, std::map<std::string, Names> known,
-                                  std::int64_t cache_s = 300, std::int64_t negative_s = 30,
-                                  std::atomic<int>* calls = nullptr) {
+std::unique_ptr<Groups> groups_of(Logger& logger, std::map<std::string, Names> known) {
   Groups::Options options;
-  options.cache_s = cache_s;
-  options.negative_cache_s = negative_s;
-  options.lookup = [known = std::move(known), calls](const std::string& user) -> Result<Names> {
-    if (calls != nullptr) ++*calls;
-    if (user == "broken") return Error(ErrorKind::unavailable, "no directory");
+  options.lookup = [known = std::move(known)](const std::string& user) -> Result<Names> {
     const auto found = known.find(user);
     return found == known.end() ? Names{} : found->second;
   };
   auto made = Groups::create(std::move(options), logger);
   assert_true(made.ok());
   return std::move(made).value();
-}
-
-void static_groups(void**) {
-  NullLogger logger;
-  Groups::Options options;
-  options.static_mapping = " u1 = g1 , g2,; u2=;;u3 ; dr.who=\n";
-  options.lookup = [](const std::string&) -> Result<Names> { return Names{"system"}; };
-  const auto made = Groups::create(options, logger);
-  assert_true(made.ok());
-  Groups& groups = **made;
-  assert_true(*groups.of("u1") == (Names{"g1", "g2"}));
-  for (const char* user : {"u2", "u3", "dr.who"}) assert_true(groups.of(user)->empty());
-  assert_true(*groups.of("other") == Names{"system"});
-  for (const char* bad : {"=g1", "a=b=c", ";a=b;=;"}) {
-    options.static_mapping = bad;
-    const auto refused = Groups::create(options, logger);
-    assert_false(refused.ok());
-    assert_true(refused.error().kind == ErrorKind::configuration);
-  }
-  assert_true((*Groups::create({}, logger))->of("dr.who")->empty());
-}
-
-void group_cache(void**) {
-  NullLogger logger;
-  std::atomic<int> calls{0};
-  auto groups = groups_of(logger, {{"alice", {"g1"}}}, 300, 0, &calls);
-  for (int i = 0; i < 5; ++i) assert_true(*groups->of("alice") == Names{"g1"});
-  assert_int_equal(calls, 1);
-  for (int i = 0; i < 3; ++i) assert_true(groups->of("nobody")->empty());
-  assert_int_equal(calls, 4);  // negative time 0: asked each time
-  assert_true(groups->of("broken")->empty());
-  assert_false(groups->find("broken").ok());
-  assert_true(groups->find("nobody").ok());
-  assert_int_equal(logger.cannot_tell, 2);
-  // No look-up of what the system would read as another name, or of nonsense.
-  calls = 0;
-  assert_true(groups->of(std::string_view("alice\0x", 7))->empty());
-  assert_true(groups->of("")->empty());
-  assert_true(groups->of(std::string(5000, 'a'))->empty());
-  assert_int_equal(calls, 0);
-  // Made-up names do not fill the memory; known ones go on working.
-  for (int i = 0; i < 25000; ++i) groups->of("made-up-" + std::to_string(i));
-  assert_true(*groups->of("alice") == Names{"g1"});
-}
-
-void groups_are_asked_for_by_one_thread(void**) {
-  NullLogger logger;
-  std::atomic<int> calls{0}, running{0}, most{0};
-  std::atomic<bool> slow{true};
-  Groups::Options options;
-  options.cache_s = 0;  // expired at once: every answer after the first is an old one
-  options.lookup = [&](const std::string&) -> Result<Names> {
-    const int now = ++running;
-    if (now > most) most = now;
-    ++calls;
-    while (slow) std::this_thread::yield();
-    --running;
-    return Names{"g" + std::to_string(calls)};
-  };
-  auto made = Groups::create(options, logger);
-  assert_true(made.ok());
-  Groups& groups = **made;
-
-  // Nothing known yet: all wait for the first answer.
-  std::vector<std::thread> first;
-  std::atomic<int> answered{0};
-  for (int i = 0; i < 4; ++i)
-    first.emplace_back([&] {
-      if (!groups.of("alice")->empty()) ++answered;
-    });
-  while (calls == 0) std::this_thread::yield();
-  std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  assert_int_equal(calls, 1);
-  assert_int_equal(answered, 0);
-  slow = false;
-  for (auto& thread : first) thread.join();
-  assert_int_equal(answered, 4);
-  assert_int_equal(most, 1);
-
-  // An old answer is there: only the thread that refreshes waits.
-  slow = true;
-  const int before = calls;
-  std::thread refresher([&] { groups.of("alice"); });
-  while (calls == before) std::this_thread::yield();
-  for (int i = 0; i < 100; ++i) assert_false(groups.of("alice")->empty());
-  assert_int_equal(calls, before + 1);
-  slow = false;
-  refresher.join();
-}
-
-void groups_survive_a_throwing_lookup(void**) {
-  NullLogger logger;
-  std::atomic<int> calls{0};
-  Groups::Options options;
-  options.lookup = [&](const std::string&) -> Result<Names> {
-    if (++calls == 1) throw std::bad_alloc();
-    return Names{"g"};
-  };
-  auto made = Groups::create(options, logger);
-  bool thrown = false;
-  try {
-    (*made)->of("alice");
-  } catch (const std::bad_alloc&) {
-    thrown = true;
-  }
-  assert_true(thrown);
-  assert_true(*(*made)->of("alice") == Names{"g"});
-}
-
-void groups_of_the_system(void**) {
-  NullLogger logger;
-  const auto made = Groups::create({}, logger);
-  const Names of_root = *(*made)->of("root");
-  assert_true(std::find(of_root.begin(), of_root.end(), "root") != of_root.end());
-  assert_true((*made)->of("no-such-user-kms")->empty());
-  assert_int_equal(logger.cannot_tell, 0);
 }
 
 // --- proxy users
@@ -513,22 +359,11 @@ void proxy_user_addresses(void**) {
 
 int main() {
   const CMUnitTest tests[] = {
-      cmocka_unit_test(captured_cookies),
-      cmocka_unit_test(fixed_secret_cookies),
-      cmocka_unit_test(bad_cookies),
-      cmocka_unit_test(cookie_parsing),
-      cmocka_unit_test(cookie_expiry),
-      cmocka_unit_test(token_parts),
-      cmocka_unit_test(set_cookie_headers),
-      cmocka_unit_test(cookie_headers),
-      cmocka_unit_test(short_names),
-      cmocka_unit_test(static_groups),
-      cmocka_unit_test(group_cache),
-      cmocka_unit_test(groups_are_asked_for_by_one_thread),
-      cmocka_unit_test(groups_survive_a_throwing_lookup),
-      cmocka_unit_test(groups_of_the_system),
-      cmocka_unit_test(proxy_user_vectors),
-      cmocka_unit_test(proxy_user_rules),
+      cmocka_unit_test(captured_cookies),     cmocka_unit_test(fixed_secret_cookies),
+      cmocka_unit_test(bad_cookies),          cmocka_unit_test(cookie_parsing),
+      cmocka_unit_test(cookie_expiry),        cmocka_unit_test(token_parts),
+      cmocka_unit_test(set_cookie_headers),   cmocka_unit_test(cookie_headers),
+      cmocka_unit_test(proxy_user_vectors),   cmocka_unit_test(proxy_user_rules),
       cmocka_unit_test(proxy_user_addresses),
   };
   return cmocka_run_group_tests_name("auth", tests, nullptr, nullptr);

@@ -13,8 +13,8 @@
 #include <set>
 
 #include "core/clock.h"
+#include "core/file_io.h"
 #include "jceks_util.h"
-#include "keystore/jceks/file_io.h"
 
 using namespace kms;
 using namespace kms::jceks;
@@ -146,7 +146,7 @@ void die_there(std::string_view step) {
 
 void a_writer_may_die_at_every_step(void**) {
   for (const char* step :
-       {"created", "written", "synced", "crc-removed", "renamed", "directory-synced"}) {
+       {"created", "written", "synced", "prepared", "renamed", "directory-synced"}) {
     TempDir dir;
     Log log;
     const std::string path = dir.path("ks");
@@ -294,7 +294,7 @@ void damaged_file(void**) {
 
 std::string g_meddle;  // file that somebody copies over the keystore in the last moment
 void meddle(std::string_view step) {
-  if (step == "crc-removed")
+  if (step == "prepared")
     std::filesystem::copy_file(g_meddle, g_meddle.substr(0, g_meddle.rfind('.')),
                                std::filesystem::copy_options::overwrite_existing);
 }

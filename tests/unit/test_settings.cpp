@@ -84,7 +84,7 @@ void defaults_of_the_java_kms(void**) {
   assert_true(s.key_authorization);
   assert_text(s.default_cipher, "AES/CTR/NoPadding");
   assert_int_equal(s.default_bit_length, 128);
-  assert_text(s.authentication_type, "simple");
+  assert_true(s.authentication == AuthenticationType::simple);
   assert_int_equal(s.token_validity_s, 36000);
   assert_int_equal(s.max_inactive_s, -1);
   assert_text(s.cookie_domain + s.cookie_path, "");
@@ -194,18 +194,19 @@ void missing_files(void**) {
 
 void all_mistakes_are_found(void**) {
   Loaded l;
-  l.site(property(kAuth + "type", "kerberos") + property(kAuth + "token.validity", "0") +
+  l.site(property(kAuth + "type", "spnego") + property(kAuth + "token.validity", "0") +
          property("hadoop.kms.key.authorization.enable", "yes") +
          property("hadoop.kms.key.provider.uri", "jceks://file@${nowhere}/k") +
+         property(kAuth + "zk-dt-secret-manager.znodeWorkingPath", "/") +
          property(kAuth + "zk-dt-secret-manager.enable", "true"));
   l.load();
-  assert_int_equal(l.errors.lines.size(), 5);
+  assert_int_equal(l.errors.lines.size(), 7);
   const std::string file = l.dir.path("kms-site.xml");
   auto found = [&](const std::string& line) {
     return std::count(l.errors.lines.begin(), l.errors.lines.end(), line);
   };
   assert_int_equal(found(file + ":2: property " + kAuth +
-                         "type: value 'kerberos' is not served by this version; allowed is simple"),
+                         "type: value 'spnego' is unknown; allowed are simple, kerberos"),
                    1);
   assert_int_equal(found(file + ":3: property " + kAuth +
                          "token.validity: value '0' is not a whole number from 1 to 2147483647"),
@@ -218,9 +219,14 @@ void all_mistakes_are_found(void**) {
                    "'jceks://file@${nowhere}/k' has ${nowhere}, which nothing defines"),
       1);
   assert_int_equal(found(file + ":6: property " + kAuth +
-                         "zk-dt-secret-manager.enable: value 'true' is refused: delegation tokens "
-                         "in ZooKeeper are not served by this version"),
+                         "zk-dt-secret-manager.znodeWorkingPath: value '/' is no absolute path of "
+                         "a znode"),
                    1);
+  const std::string enable = file + ":7: property " + kAuth +
+                             "zk-dt-secret-manager.enable: value 'true' needs " + kAuth +
+                             "zk-dt-secret-manager.";
+  assert_int_equal(found(enable + "zkConnectionString"), 1);
+  assert_int_equal(found(enable + "zkAuthType, which has no default; allowed are none, sasl"), 1);
   l.dir.write("core-site.xml", "<configuration>");
   l.dir.write("kms-site.xml", "<configuration>\n<property/>");
   l.load();
@@ -230,12 +236,18 @@ void all_mistakes_are_found(void**) {
 }
 
 void single_mistakes(void**) {
-  assert_contains(mistake(kAuth + "type", "Simple"), "is unknown; allowed is simple");
+  assert_contains(mistake(kAuth + "type", "Simple"), "is unknown; allowed are simple, kerberos");
   assert_contains(mistake(kAuth + "type", "multi-scheme"), "is unknown");
-  assert_contains(mistake(kAuth + "signer.secret.provider", "zookeeper"),
-                  "is not served by this version; allowed are random, file");
+  assert_contains(
+      mistake(kAuth + "signer.secret.provider", "zookeeper"),
+      "value 'zookeeper' needs " + kAuth + "signer.secret.provider.zookeeper.connection.string");
   assert_contains(mistake(kAuth + "signer.secret.provider", "org.example.P"),
-                  "cannot be loaded here; allowed are random, file");
+                  "cannot be loaded here; allowed are random, file, zookeeper");
+  assert_contains(mistake("hadoop.security.auth_to_local", "RULE:[1:$1] nonsense"),
+                  "Invalid rule:  nonsense");
+  assert_contains(mistake("hadoop.security.auth_to_local.mechanism", "heimdal"),
+                  "is unknown; allowed are hadoop, mit");
+  assert_contains(mistake(kAuth + "delegation-token.max-lifetime.sec", "0"), "from 1 to ");
   assert_contains(mistake(kAuth + "signer.secret.provider", "file"),
                   "value 'file' needs " + kAuth + "signature.secret.file");
   assert_contains(mistake("hadoop.security.key.default.bitlength", "100"),
@@ -253,6 +265,70 @@ void single_mistakes(void**) {
       mistake("hadoop.security.group.mapping", "org.apache.hadoop.security.LdapGroupsMapping"),
       "is not served; groups come from the system");
   assert_contains(mistake("hadoop.security.groups.cache.secs", "0"), "from 1 to ");
+}
+
+std::string short_name(const Loaded& l, const std::string& principal) {
+  auto name = l.settings.name_rules.short_name(principal);
+  return name.ok() ? *name : "error: " + name.error().message;
+}
+
+void name_rules(void**) {
+  const std::string core = property("hadoop.security.auth_to_local", "RULE:[2:$1-core]");
+  Loaded l;
+  l.load_well();
+  assert_text(short_name(l, "hdfs/nn@R"), "hdfs");
+  l.dir.write("core-site.xml", "<configuration>" + core + "</configuration>");
+  l.load_well();
+  assert_text(short_name(l, "hdfs/nn@R"), "hdfs-core");
+  assert_text(short_name(l, "alice@R"), "error: No rules applied to alice@R");
+
+  // With Kerberos the KMS's own rules count, also by their default.
+  const std::string kerberos = property(kAuth + "type", "kerberos");
+  l.site(kerberos);
+  l.load_well();
+  assert_true(l.settings.authentication == AuthenticationType::kerberos);
+  assert_text(short_name(l, "hdfs/nn@NO.SUCH"), "error: No rules applied to hdfs/nn@NO.SUCH");
+  assert_int_equal(l.settings.warnings.size(), 1);
+  assert_contains(l.settings.warnings[0], "so the rule is DEFAULT");
+  l.site(kerberos + property(kAuth + "kerberos.name.rules", "RULE:[2:$1-kms]") +
+         property(kAuth + "kerberos.name.rules.mechanism", "MIT"));
+  l.load_well();
+  assert_text(short_name(l, "hdfs/nn@R"), "hdfs-kms");
+  assert_text(short_name(l, "alice@R"), "alice@R");
+}
+
+void tokens_and_zookeeper(void**) {
+  Loaded l;
+  l.load_well();
+  assert_int_equal(l.settings.tokens.update_interval_s, 86400);
+  assert_int_equal(l.settings.tokens.max_lifetime_s, 604800);
+  const std::string zk = kAuth + "signer.secret.provider.zookeeper.",
+                    dt = kAuth + "zk-dt-secret-manager.";
+  l.site(property(kAuth + "delegation-token.renew-interval.sec", "7") +
+         property(kAuth + "signer.secret.provider", "zookeeper") +
+         property(zk + "connection.string", "z1:2181,z2:2181") +
+         property(zk + "auth.type", "sasl") + property(zk + "kerberos.keytab", "/k") +
+         property(zk + "kerberos.principal", "kms/h@R") + property(dt + "enable", "true") +
+         property(dt + "zkAuthType", "none") + property(dt + "token.seqnum.batch.size", "5"));
+  l.load_well();
+  assert_int_equal(l.settings.tokens.renew_interval_s, 7);
+  assert_true(l.settings.signer == SignerKind::zookeeper);
+  assert_text(l.settings.signer_zookeeper.path, "/hadoop-kms/hadoop-auth-signature-secret");
+  assert_true(l.settings.signer_zookeeper.sasl);
+  // Tokens go over the signer's connection, whatever is set for them.
+  assert_text(l.settings.token_zookeeper.connection_string, "z1:2181,z2:2181");
+  assert_text(l.settings.token_zookeeper.path, "/zkdtsm");
+  assert_true(l.settings.token_zookeeper.sasl);
+  assert_text(l.settings.token_zookeeper.principal, "kms/h@R");
+  assert_int_equal(l.settings.token_zookeeper.sequence_batch, 5);
+
+  l.site(property(kAuth + "signer.secret.provider", "zookeeper") +
+         property(zk + "connection.string", "z:1") + property(zk + "auth.type", "kerberos") +
+         property(zk + "path", "relative"));
+  l.load();
+  assert_int_equal(l.errors.lines.size(), 2);
+  assert_contains(l.errors.lines[0], "is no absolute path of a znode");
+  assert_contains(l.errors.lines[1], "is unknown; allowed are none, sasl");
 }
 
 void secret_files(void**) {
@@ -295,9 +371,7 @@ void what_has_no_effect(void**) {
   assert_contains(warning("hadoop.kms.audit.logger", "org.example.L"), "has no effect: ");
   assert_contains(warning(kAuth + "simple.anonymous.allowed", "true"),
                   "a request without a user is refused all the same");
-  assert_contains(warning("hadoop.security.auth_to_local", "DEFAULT"), "RULE:[1:$1] RULE:[2:$1]");
-  assert_contains(warning(kAuth + "delegation-token.max-lifetime.sec", "5"),
-                  "not served by this version");
+  assert_contains(warning(kAuth + "kerberos.endpoint.whitelist", "/x"), "Location and Require");
   assert_contains(warning(kAuth + "signature.secret.file", "/x"), "not used, since");
   // Defaults said out loud, and what nobody misses.
   for (const auto& [name, value] : std::map<std::string, std::string>{
@@ -374,6 +448,8 @@ int main() {
       cmocka_unit_test(missing_files),
       cmocka_unit_test(all_mistakes_are_found),
       cmocka_unit_test(single_mistakes),
+      cmocka_unit_test(name_rules),
+      cmocka_unit_test(tokens_and_zookeeper),
       cmocka_unit_test(secret_files),
       cmocka_unit_test(password_files),
       cmocka_unit_test(what_has_no_effect),

@@ -54,4 +54,6 @@ run_step "$top/tests/interop/run" --url "$first" --url2 "$url" --conf "$area/con
 if [ "$rc" != 0 ]; then
   tail -n 40 "$area"/*/error_log || true
 fi
+KMS_BUILD_DIR=$build_dir run_step "$top/tests/interop/run-zookeeper" || rc=$?
+KMS_BUILD_DIR=$build_dir run_step "${PYTHON3:-python3}" "$top/tests/interop/run-ha" || rc=$?
 exit "$rc"

@@ -7,7 +7,8 @@
 # One need a line: group, test, and the package by apt (Debian 12, Ubuntu 22.04), dnf (RHEL 9 and its rebuilds) and
 # zypper (SLES 15 SP5). "-" means that this family needs nothing there. The test decides, not the package database: a
 # compiler or a JDK from elsewhere is as good. Tests: cmd:A|B a command, pc:M a pkg-config module, hdr:F a header,
-# httpd, cxx, python:M a module of some python3.
+# httpd, cxx, python:M a module of some python3, sbin:A a command that may be in a directory of administrators,
+# module:M a module of httpd.
 # apache2-bin instead of apache2: the server without a service that would start on the user's machine.
 package_table() {
   cat <<'TABLE'
@@ -23,11 +24,23 @@ build  pc:libcrypto         libssl-dev       openssl-devel      libopenssl-3-dev
 build  pc:jansson           libjansson-dev   jansson-devel      libjansson-devel
 build  pc:expat             libexpat1-dev    expat-devel        libexpat-devel
 build  hdr:unicase.h        libunistring-dev libunistring-devel libunistring-devel
+build  pc:libpcre2-8       libpcre2-dev     pcre2-devel        pcre2-devel
+build  pc:krb5             libkrb5-dev      krb5-devel         krb5-devel
+build  pc:libcurl           libcurl4-openssl-dev libcurl-devel  libcurl-devel
+build  hdr:zookeeper/zookeeper.h libzookeeper-mt-dev - -
 serve  httpd                apache2-bin      httpd-core         apache2-event
 serve  cmd:curl             curl             curl               curl
 serve  cmd:setsid           util-linux       util-linux         util-linux
 check  pc:cmocka            libcmocka-dev    libcmocka-devel    libcmocka-devel
 check  python:pytest        python3-pytest   -                  -
+check  mod:ssl              apache2-bin      mod_ssl            apache2-event
+check  cmd:openssl          openssl          openssl            openssl-3
+check  cmd:sslscan          sslscan          -                  -
+check  cmd:testssl|testssl.sh testssl.sh     -                  -
+check  sbin:krb5kdc         krb5-kdc         krb5-server        krb5-server
+check  sbin:kadmin.local    krb5-admin-server krb5-server       krb5-server
+check  sbin:kinit           krb5-user        krb5-workstation   krb5-client
+krb    module:auth_gssapi   libapache2-mod-auth-gssapi mod_auth_gssapi apache2-mod_auth_gssapi
 java   cmd:javac            default-jdk-headless java-17-openjdk-devel java-17-openjdk-devel
 java   cmd:mvn              maven            maven              maven
 check  cmd:shellcheck       shellcheck       ShellCheck         ShellCheck
@@ -60,6 +73,12 @@ has_cxx() {
   return 1
 }
 
+has_httpd_module() {
+  local dir httpd
+  dir=$(find_module_dir) && [ -e "$dir/mod_$1.so" ] && return
+  httpd=$(find_httpd) && [[ $("$httpd" -l 2>/dev/null) == *" mod_$1.c"* ]]
+}
+
 # Is the need met? An unknown kind of test is a mistake in the table.
 met() {
   local what=${1#*:} name
@@ -70,9 +89,12 @@ met() {
       for name in ${what//|/ }; do have "$name" && return 0; done
       return 1
       ;;
+    sbin:*) (PATH=$PATH:/usr/sbin:/sbin:/usr/lib/mit/sbin:/usr/lib/mit/bin && have "$what") ;;
+    module:*) [ -e "$(find_module_dir)/mod_$what.so" ] ;;
     pc:*) have pkg-config && pkg-config --exists "$what" ;;
     hdr:*) [ -e "/usr/include/$what" ] || echo "#include <$what>" | ${CC:-cc} -E - >/dev/null 2>&1 ;;
     lib:*) [ "$(${CXX:-g++} -print-file-name="$what" 2>/dev/null)" != "$what" ] ;;
+    mod:*) has_httpd_module "$what" ;;
     python:*) find_python "$what" >/dev/null ;;
     *) die "no such test in the package table: $1" ;;
   esac
@@ -117,6 +139,18 @@ as_root() {
   fi
 }
 
+# Debian starts what it installs, and at each boot. A KDC that came for the tests, which run their own, is not to.
+switch_off_services() {
+  local package
+  for package in krb5-kdc krb5-admin-server; do
+    [[ " $* " == *" $package "* ]] || continue
+    if [ -d /run/systemd/system ]; then
+      as_root systemctl -q disable --now "$package" || true
+    fi
+    as_root update-rc.d "$package" disable >/dev/null 2>&1 || true
+  done
+}
+
 install_packages() {
   local manager=$1
   shift
@@ -125,6 +159,7 @@ install_packages() {
       # A machine that was just made has no package lists; one with old lists may ask for files that are gone.
       as_root apt-get -q update
       as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install "$@"
+      switch_off_services "$@"
       ;;
     dnf)
       as_root dnf -y install "$@" ||
@@ -136,7 +171,7 @@ or subscription-manager repos --enable codeready-builder-for-rhel-9-\$(arch)-rpm
       as_root zypper --non-interactive install "$@" ||
         die "zypper could not install all of: $*
 g++ 13, libcmocka-devel and apache2-devel are in the modules Development Tools and Server Applications (SUSEConnect),
-python311 in the module Python 3."
+python311 in the module Python 3, apache2-mod_auth_gssapi in Package Hub."
       ;;
   esac
 }

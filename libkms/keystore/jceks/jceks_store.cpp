@@ -4,7 +4,7 @@
 
 #include <unistd.h>
 
-#include "keystore/jceks/file_lock.h"
+#include "core/lock_file.h"
 #include "keystore/jceks/pbe.h"
 #include "keystore/jceks/recovery.h"
 #include "keystore/jceks/store.h"
@@ -56,8 +56,9 @@ void report(const std::string& path, const Recovery& recovery, Logger& logger) {
 
 // Recovery under the lock, so that two servers that start together do not undo each other's.
 Result<SnapshotPtr> recover(const JceksOptions& options, const Secret& password, Logger& logger) {
-  auto lock = LockFile::open(hidden_beside(real_path(options.path), ".lock"),
-                             {options.owner_uid, options.owner_gid}, options.lock_timeout_ms);
+  auto lock = LockFile::open({hidden_beside(real_path(options.path), ".lock"),
+                              {options.owner_uid, options.owner_gid},
+                              options.lock_timeout_ms});
   if (lock.ok()) {
     KMS_TRY((*lock)->lock(options.lock_timeout_ms));
   } else if (lock.error().kind != ErrorKind::io ||

@@ -2,7 +2,7 @@
 #include "keystore/jceks/recovery.h"
 
 #include "core/clock.h"
-#include "keystore/jceks/file_io.h"
+#include "core/file_io.h"
 
 namespace kms::jceks {
 namespace {

@@ -7,10 +7,10 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "core/file_io.h"
 #include "core/result.h"
 #include "core/secret.h"
 #include "keystore/jceks/entry.h"
-#include "keystore/jceks/file_io.h"
 
 namespace kms::jceks {
 

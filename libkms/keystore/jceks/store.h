@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "core/thread_cached.h"
-#include "keystore/jceks/file_lock.h"
+#include "core/write_lock.h"
 #include "keystore/jceks/jceks_store.h"
 #include "keystore/jceks/snapshot.h"
 
@@ -17,8 +17,7 @@ namespace kms::jceks {
 
 // The keystore of one process. Readers go by an immutable snapshot that each thread keeps for
 // itself and compares with the generation in the lock file; only when that moved do they take
-// state_mutex_ and look at the file. Writers take turns by write_mutex_ in the process and by the
-// lock file between processes. Order of locks: write_mutex_, the lock file, state_mutex_.
+// state_mutex_ and look at the file. Writers take turns by lock_. Order: lock_, state_mutex_.
 class JceksStore final : public KeyStore {
  public:
   JceksStore(JceksOptions options, Secret password, Logger& logger, SnapshotPtr first,
@@ -38,6 +37,8 @@ class JceksStore final : public KeyStore {
                           const Approval& approval) override;
   Result<void> remove(std::string_view name, const Approval& approval) override;
   Result<void> invalidate(std::string_view name) override;
+  Result<void> import_key(const KeyMetadata& metadata,
+                          std::span<const VersionPtr> versions) override;
 
  private:
   // What a write does to the entries.
@@ -47,7 +48,6 @@ class JceksStore final : public KeyStore {
     VersionPtr fresh;  // shown to the approval
   };
   using Decide = std::function<Result<Change>(const Snapshot&)>;
-  class Turn;  // holds both locks of a writer
   class Roll;  // one new version of a key
 
   // Snapshots (store_state.cpp).
@@ -56,11 +56,9 @@ class JceksStore final : public KeyStore {
   void sync_with_file();
   void adopt(SnapshotPtr fresh);
   void complain(const FileId& about, const Error& error);
-  Result<void> open_lock_file();
-  Result<void> check_lock_file();
   void poll_lock_file();
   void look_at_file_locked();
-  std::atomic<std::uint64_t>& generation() { return *generation_.load(std::memory_order_acquire); }
+  std::atomic<std::uint64_t>& generation() { return lock_.generation(); }
 
   // Lookups (store_read.cpp).
   const Opened& open(const Entry& entry);
@@ -73,7 +71,8 @@ class JceksStore final : public KeyStore {
   // Changes (store_write.cpp).
   Result<void> commit(const Decide& decide, const Approval& approval);
   Result<SnapshotPtr> writable_base();
-  Result<void> write(const Snapshot& base, const Change& change, const Approval& approval);
+  Result<void> write(const WriteLock::Turn& turn, const Snapshot& base, const Change& change,
+                     const Approval& approval);
   void publish(SnapshotPtr fresh) noexcept;
   Result<Bytes> seal_metadata(const StoredMetadata& stored);
   Result<Bytes> seal_version(const StoredMetadata& of, const Secret& material);
@@ -89,10 +88,8 @@ class JceksStore final : public KeyStore {
   const bool check_only_;
 
   ThreadCached<Snapshot> cached_;
-  // The counter in the lock file; one of our own before attach() and where no lock file can be
-  // made.
-  std::atomic<std::uint64_t> own_generation_{1};
-  std::atomic<std::atomic<std::uint64_t>*> generation_{&own_generation_};
+  WriteLock lock_;
+  std::atomic<bool> lock_lost_{false};  // said already that it cannot be opened anew
 
   std::mutex state_mutex_;  // guards what follows
   SnapshotPtr current_;
@@ -100,16 +97,9 @@ class JceksStore final : public KeyStore {
   bool vanished_ = false;              // the file was there and is not any more
   bool damaged_ = false;               // the file is newer than current_ and cannot be read
   FileId complained_about_;
-
-  std::mutex write_mutex_;  // guards what follows, and orders the writers of the process
-  std::unique_ptr<LockFile> lock_;
-  bool lock_lost_ = false;                          // said already that it cannot be opened anew
-  std::vector<std::unique_ptr<LockFile>> retired_;  // readers may still look at their mappings
 };
 
 // "PATH: text" for log lines about the keystore as a whole.
 std::string about(const std::string& path, std::string_view text);
-// Where the keystore really is: a symbolic link is followed, so that a write does not replace it.
-std::string real_path(const std::string& path);
 
 }  // namespace kms::jceks

@@ -2,8 +2,6 @@
 // Which snapshot is the current one, and how changes by others are noticed.
 #include <unistd.h>
 
-#include <climits>
-#include <cstdlib>
 #include <exception>
 #include <utility>
 
@@ -15,19 +13,24 @@ std::string about(const std::string& path, std::string_view text) {
   return path + ": " + std::string(text);
 }
 
-std::string real_path(const std::string& path) {
-  char resolved[PATH_MAX];
-  return ::realpath(path.c_str(), resolved) != nullptr ? resolved : path;
-}
-
 JceksStore::JceksStore(JceksOptions options, Secret password, Logger& logger, SnapshotPtr first,
                        bool check_only)
     : options_(std::move(options)),
       password_(std::move(password)),
       logger_(logger),
       check_only_(check_only),
+      lock_({hidden_beside(real_path(options_.path), ".lock"),
+             {options_.owner_uid, options_.owner_gid},
+             options_.lock_timeout_ms},
+            [this] {
+              log(LogLevel::warn, "KMS0112",
+                  about(lock_.path(),
+                        "the lock file was removed, replaced or cut while in use; it was opened "
+                        "anew"));
+              lock_lost_ = false;
+            }),
       current_(std::move(first)),
-      seen_generation_(own_generation_) {}
+      seen_generation_(lock_.generation()) {}
 
 void JceksStore::log(LogLevel level, std::string_view id, std::string_view text) noexcept {
   logger_.log(level, id, text);
@@ -104,8 +107,7 @@ void JceksStore::complain(const FileId& file, const Error& error) {
 
 Result<void> JceksStore::attach() {
   if (check_only_) return {};
-  const std::lock_guard writers(write_mutex_);
-  auto opened = open_lock_file();
+  auto opened = lock_.open();
   if (!opened.ok()) {
     // On a read-only directory nobody can write through us, and others' changes are seen by poll().
     const std::string directory = directory_of(real_path(options_.path));
@@ -124,39 +126,10 @@ Result<void> JceksStore::attach() {
   return {};
 }
 
-// write_mutex_ is held. An earlier file stays mapped, since readers may be looking at it.
-Result<void> JceksStore::open_lock_file() {
-  auto fresh = LockFile::open(hidden_beside(real_path(options_.path), ".lock"),
-                              {options_.owner_uid, options_.owner_gid}, options_.lock_timeout_ms);
-  if (!fresh.ok()) return std::move(fresh).error();
-  if (lock_ != nullptr) {
-    lock_->retire();
-    retired_.push_back(std::move(lock_));
-  }
-  lock_ = std::move(*fresh);
-  generation_.store(&lock_->generation(), std::memory_order_release);
-  return {};
-}
-
-// write_mutex_ is held. There may be another file than ours, or a shortened one, at its place.
-Result<void> JceksStore::check_lock_file() {
-  if (lock_ == nullptr) return open_lock_file();
-  if (lock_->is_current()) return {};
-  KMS_TRY(open_lock_file());
-  log(LogLevel::warn, "KMS0112",
-      about(lock_->path(),
-            "the lock file was removed, replaced or cut while in use; it was opened anew"));
-  lock_lost_ = false;
-  return {};
-}
-
 void JceksStore::poll_lock_file() {
-  const std::unique_lock writers(write_mutex_, std::try_to_lock);
-  // A writer at work checks for itself; a read-only service has no lock file.
-  if (!writers.owns_lock() || lock_ == nullptr) return;
-  auto checked = check_lock_file();
-  if (!checked.ok() && !std::exchange(lock_lost_, true))
-    log(LogLevel::error, "KMS0113", about(lock_->path(), checked.error().message));
+  auto checked = lock_.poll();
+  if (!checked.ok() && !lock_lost_.exchange(true))
+    log(LogLevel::error, "KMS0113", about(lock_.path(), checked.error().message));
 }
 
 // Notices a file that was replaced without a bump: by keytool, or by a writer that died before it.

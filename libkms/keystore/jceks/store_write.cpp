@@ -1,9 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // create, remove, and the one way in which a change reaches the file.
-#include <pthread.h>
-
-#include <ctime>
-
 #include "core/clock.h"
 #include "keystore/jceks/alias.h"
 #include "keystore/jceks/key_codec.h"
@@ -38,62 +34,15 @@ StoredMetadata first_metadata(const KeyOptions& options) {
 
 }  // namespace
 
-// Both locks of a writer, with one deadline.
-class JceksStore::Turn {
- public:
-  explicit Turn(JceksStore& store)
-      : store_(store), deadline_(steady_ms() + store.options_.lock_timeout_ms) {}
-  ~Turn() {
-    if (locked_) store_.lock_->unlock();
-    if (mine_) store_.write_mutex_.unlock();
-  }
-  Turn(const Turn&) = delete;
-  Turn& operator=(const Turn&) = delete;
-
-  Result<void> take() {
-    if (!(mine_ = lock_threads()))
-      return Error(ErrorKind::unavailable,
-                   "The keystore is being written by other requests: " + store_.options_.path);
-    // The lock counts only while the path still names the locked file.
-    for (int i = 0; i < 3; ++i) {
-      KMS_TRY(store_.check_lock_file());
-      KMS_TRY(store_.lock_->lock(left()));
-      if ((locked_ = store_.lock_->is_current())) return {};
-      store_.lock_->unlock();
-    }
-    return Error(ErrorKind::unavailable,
-                 "The lock file of the keystore is being replaced: " + store_.lock_->path());
-  }
-
- private:
-  // std::timed_mutex would do, but ThreadSanitizer does not know what it is made of.
-  bool lock_threads() {
-    struct timespec until;
-    ::clock_gettime(CLOCK_REALTIME, &until);
-    const std::int64_t ns = until.tv_nsec + left() * std::int64_t{1000000};
-    until.tv_sec += static_cast<time_t>(ns / 1000000000);
-    until.tv_nsec = static_cast<long>(ns % 1000000000);
-    return ::pthread_mutex_timedlock(store_.write_mutex_.native_handle(), &until) == 0;
-  }
-  int left() const {
-    const std::int64_t ms = deadline_ - steady_ms();
-    return ms > 0 ? static_cast<int>(ms) : 0;
-  }
-  JceksStore& store_;
-  const std::int64_t deadline_;
-  bool mine_ = false;
-  bool locked_ = false;
-};
-
 Result<void> JceksStore::commit(const Decide& decide, const Approval& approval) {
   if (check_only_) return Error(ErrorKind::unsupported, "The keystore was opened for a check only");
-  Turn turn(*this);
+  WriteLock::Turn turn(lock_);
   KMS_TRY(turn.take());
   auto base = writable_base();
   if (!base.ok()) return std::move(base).error();
   auto change = decide(**base);
   if (!change.ok()) return std::move(change).error();
-  return write(**base, *change, approval);
+  return write(turn, **base, *change, approval);
 }
 
 // The state of the file right now, to which a change may be made.
@@ -111,8 +60,8 @@ Result<SnapshotPtr> JceksStore::writable_base() {
   return current_;
 }
 
-Result<void> JceksStore::write(const Snapshot& base, const Change& change,
-                               const Approval& approval) {
+Result<void> JceksStore::write(const WriteLock::Turn& turn, const Snapshot& base,
+                               const Change& change, const Approval& approval) {
   const auto fresh = std::make_shared<Snapshot>();
   fresh->entries = base.entries;
   for (const std::string& alias : change.erase) fresh->entries.erase(alias);
@@ -124,9 +73,11 @@ Result<void> JceksStore::write(const Snapshot& base, const Change& change,
   // A last look, for those who do not know our lock and for a lock file that was taken away; then
   // the caller's last word.
   auto ready = [&]() -> Result<void> {
+    // A sidecar that does not match makes the Java KMS take the file for damaged.
+    KMS_TRY(remove_file(hidden_beside(real_path(options_.path), ".crc")));
     auto id = stat_file(options_.path);
     if (!id.ok()) return std::move(id).error();
-    if (*id != base.file || !lock_->is_current())
+    if (*id != base.file || !turn.still_held())
       return Error(ErrorKind::unavailable, "The keystore " + options_.path +
                                                " was changed by somebody else in the same moment");
     if (!approval) return {};

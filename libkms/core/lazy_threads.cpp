@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/lazy_threads.h"
+
+#include <signal.h>
+
+#include <exception>
+#include <utility>
+
+namespace kms {
+
+LazyThreads::~LazyThreads() {
+  {
+    const std::lock_guard lock(mutex_);
+    ending_ = true;
+  }
+  wake_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+bool LazyThreads::run(std::function<void()> job, bool urgent) {
+  const std::lock_guard lock(mutex_);
+  const bool more = idle_ <= urgent_.size() + other_.size() && threads_.size() < most_;
+  if (more && !start_thread() && threads_.empty()) return false;
+  (urgent ? urgent_ : other_).push_back(std::move(job));
+  wake_.notify_one();
+  return true;
+}
+
+bool LazyThreads::start_thread() noexcept {
+  // Signals are for the threads of the host. A new thread has the mask of its maker.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  bool started = true;
+  try {
+    threads_.emplace_back([this] { work(); });
+  } catch (const std::exception&) {
+    started = false;
+  }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return started;
+}
+
+void LazyThreads::work() noexcept {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    ++idle_;
+    wake_.wait(lock, [this] { return ending_ || !urgent_.empty() || !other_.empty(); });
+    --idle_;
+    if (ending_) return;
+    std::deque<std::function<void()>>& queue = urgent_.empty() ? other_ : urgent_;
+    const std::function<void()> job = std::move(queue.front());
+    queue.pop_front();
+    lock.unlock();
+    job();
+    lock.lock();
+  }
+}
+
+}  // namespace kms

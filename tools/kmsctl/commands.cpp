@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+// The table of all commands.
+#include "acl_commands.h"
+#include "audit_command.h"
+#include "bench_command.h"
+#include "command.h"
+#include "config_command.h"
+#include "help.h"
+#include "key_commands.h"
+#include "keystore_commands.h"
+#include "token_command.h"
+
+namespace kmsctl {
+namespace {
+
+constexpr OptionSpec kGlobal[] = {
+    {"json", nullptr, "print the answer as one JSON object"},
+    {"quiet", nullptr, "no progress bars and remarks; also -q"},
+    {"help", nullptr, "how the command is used; also -h"},
+    {"version", nullptr, "the version of kmsctl"},
+};
+
+constexpr OptionSpec kConf[] = {
+    {"conf", "DIR", "the Hadoop configuration; default $HADOOP_CONF_DIR or /etc/hadoop-kms/conf",
+     "@dir"},
+    {"set", "NAME=VALUE", "a property that wins over the files, as KMSProperty; may be repeated",
+     "", true},
+    {"run-as", "USER", "as whom httpd serves, for ${user.home}; default the user who asks",
+     "@user"},
+};
+
+constexpr OptionSpec kRest[] = {
+    {"url", "URL", "the KMS; default $KMSCTL_URL or http://127.0.0.1:9600/kms"},
+    {"user", "USER", "who asks, by simple authentication; default $HADOOP_USER_NAME or who runs it",
+     "@user"},
+    {"negotiate", nullptr, "who asks is said by Kerberos (SPNEGO)"},
+    {"token-file", "FILE", "who asks is said by the delegation token in the file; -: stdin",
+     "@file"},
+    {"do-as", "USER", "in whose name", "@user"},
+    {"tls-ca", "FILE", "certificates that the server's is checked with, PEM", "@file"},
+    {"tls-cert", "FILE", "certificate of the client, PEM", "@file"},
+    {"tls-key", "FILE", "key of the client's certificate, PEM", "@file"},
+    {"timeout", "SECONDS", "the longest wait for an answer; default 60"},
+};
+
+constexpr OptionSpec kExplain[] = {
+    {"user", "USER", "who calls, by full or short name", "@user"},
+    {"op", "OP", "the operation, as in audit lines: DECRYPT_EEK", "@op"},
+    {"key", "KEY", "the key, or its key.acl.name where it has another"},
+    {"material", nullptr, "the call brings key material (CREATE_KEY, ROLL_NEW_VERSION)"},
+    {"real-user", "USER", "who calls in the name of --user (doAs)", "@user"},
+    {"groups", "G1,G2", "the groups of the user; default: those that the system knows"},
+    {"acls", "FILE", "the ACLs; default kms-acls.xml of the configuration", "@file"},
+};
+
+constexpr OptionSpec kCheck[] = {
+    {"strict", nullptr, "exit status 1 for warnings as well"},
+};
+
+constexpr OptionSpec kReplay[] = {
+    {"groups-file", "FILE", "groups by lines USER=G1,G2 instead of those the system knows",
+     "@file"},
+    {"metadata", "FILE", "of key export-metadata, for keys with another key.acl.name", "@file"},
+};
+
+constexpr OptionSpec kAuditVerify[] = {
+    {"key-file", "FILE", "key of the chain, as KMSAuditChainKeyFile", "@file"},
+    {"expect", "ID:NUMBER:HASH",
+     "a place that must be there, from the error log or an earlier report; may be repeated", "",
+     true},
+    {"continues", nullptr, "the files go on from earlier ones that are not given"},
+};
+
+constexpr OptionSpec kConfigCheck[] = {
+    {"all", nullptr, "show the properties as well that have their built-in value"},
+    {"password-file", "FILE", "of the keystore, as KMSKeystorePasswordFile", "@file"},
+};
+
+constexpr OptionSpec kList[] = {
+    {"long", nullptr, "with cipher, length, versions, date and description"},
+};
+
+constexpr OptionSpec kCreate[] = {
+    {"cipher", "CIPHER", "default: what the server is configured for, AES/CTR/NoPadding",
+     "AES/CTR/NoPadding"},
+    {"length", "BITS", "length of the key; default: what the server is configured for",
+     "128 192 256"},
+    {"description", "TEXT", "what the key is for"},
+    {"attribute", "NAME=VALUE", "an attribute; may be repeated", "key.acl.name=", true},
+    {"material-file", "FILE", "take the key from the file, base64, instead of a generated one",
+     "@file"},
+};
+
+constexpr OptionSpec kRoll[] = {
+    {"material-file", "FILE", "take the key from the file, base64, instead of a generated one",
+     "@file"},
+};
+
+constexpr OptionSpec kDelete[] = {
+    {"yes", nullptr, "do not ask"},
+};
+
+constexpr OptionSpec kExport[] = {
+    {"output", "FILE", "where to; default -, stdout", "@file"},
+};
+
+constexpr OptionSpec kImport[] = {
+    {"dry-run", nullptr, "say what would be created, create nothing"},
+    {"allow-material", nullptr, "take key material from the file where it has some"},
+};
+
+constexpr OptionSpec kVerify[] = {
+    {"password-file", "FILE",
+     "password of the keystore; default $HADOOP_KEYSTORE_PASSWORD, then that of the configuration",
+     "@file"},
+};
+
+constexpr OptionSpec kRepair[] = {
+    {"apply", nullptr, "write it, after a backup; default: only say what would be done"},
+    {"drop-broken", nullptr, "take entries away that cannot be opened"},
+    {"password-file", "FILE",
+     "password of the keystore; default $HADOOP_KEYSTORE_PASSWORD, then that of the configuration",
+     "@file"},
+};
+
+constexpr OptionSpec kMigrate[] = {
+    {"from", "KEYSTORE", "the keystore to copy from: a URI or a file", "@file"},
+    {"to", "KEYSTORE", "the keystore to copy to: a URI or a file", "@file"},
+    {"from-password-file", "FILE", "password of --from; default as for keystore verify", "@file"},
+    {"to-password-file", "FILE", "password of --to; default that of --from", "@file"},
+    {"dry-run", nullptr, "say what would be copied, copy nothing"},
+};
+
+constexpr OptionSpec kBench[] = {
+    {"key", "KEY", "the key to work with"},
+    {"operation", "NAME", "decrypt (default) or generate", "decrypt generate"},
+    {"threads", "N", "calls at a time, each on a connection of its own; default 4"},
+    {"seconds", "N", "how long; default 10"},
+};
+
+constexpr CommandSpec kCommands[] = {
+    {"acl", "explain", "", 0, 0, "", "says whether a call is allowed, and by which rule", kExplain,
+     true, false, run_acl_explain},
+    {"acl", "check", "[FILE]", 0, 1, "@file",
+     "looks for mistakes in kms-acls.xml and for rules without effect", kCheck, true, false,
+     run_acl_check},
+    {"acl", "replay", "NEW-ACLS AUDITLOG", 2, 2, "@file",
+     "says which calls of an audit log other rules would decide otherwise", kReplay, true, false,
+     run_acl_replay},
+    {"audit", "verify", "FILE...", 1, -1, "@file",
+     "says whether a chained audit log, its oldest file first, is as it was written", kAuditVerify,
+     false, false, run_audit_verify},
+    {"config", "check", "", 0, 0, "",
+     "checks the configuration as apachectl configtest, and shows what is in force", kConfigCheck,
+     true, false, run_config_check},
+    {"key", "list", "", 0, 0, "", "the names of all keys", kList, false, true, run_key_list},
+    {"key",
+     "show",
+     "NAME",
+     1,
+     1,
+     "",
+     "metadata of a key; its material is not asked for",
+     {},
+     false,
+     true,
+     run_key_show},
+    {"key", "create", "NAME", 1, 1, "", "makes a key", kCreate, false, true, run_key_create},
+    {"key", "roll", "NAME", 1, 1, "", "makes a new version of a key", kRoll, false, true,
+     run_key_roll},
+    {"key", "delete", "NAME", 1, 1, "", "deletes a key with all its versions", kDelete, false, true,
+     run_key_delete},
+    {"key", "export-metadata", "[NAME...]", 0, -1, "",
+     "writes the metadata of keys, all by default, to a file, without material", kExport, false,
+     true, run_key_export},
+    {"key", "import", "FILE", 1, 1, "@file",
+     "makes the keys of a file of export-metadata that do not exist, with new material", kImport,
+     false, true, run_key_import},
+    {"keystore", "verify", "[KEYSTORE]", 0, 1, "@file",
+     "opens every entry of a keystore file and says what is wrong with it", kVerify, true, false,
+     run_keystore_verify},
+    {"keystore", "repair", "[KEYSTORE]", 0, 1, "@file",
+     "mends what can be mended in a keystore file; a dry run unless --apply", kRepair, true, false,
+     run_keystore_repair},
+    {"migrate", "", "", 0, 0, "", "copies the keys of one keystore into another and compares them",
+     kMigrate, true, false, run_migrate},
+    {"token",
+     "show",
+     "[TOKEN]",
+     0,
+     1,
+     "@file",
+     "says what a delegation token says of itself, but its password",
+     {},
+     false,
+     false,
+     run_token_show},
+    {"bench", "", "", 0, 0, "", "calls a server in a loop, and says how fast it answers", kBench,
+     false, true, run_bench},
+    {"help", "", "[COMMAND...]", 0, 2, "", "how a command is used", {}, false, false, run_help},
+    {"complete",
+     "",
+     "INDEX WORD...",
+     1,
+     -1,
+     "",
+     "possible words at a place, for the shell",
+     {},
+     false,
+     false,
+     run_complete},
+};
+
+}  // namespace
+
+std::span<const CommandSpec> commands() {
+  return kCommands;
+}
+
+std::span<const OptionSpec> global_options() {
+  return kGlobal;
+}
+
+std::span<const OptionSpec> conf_options() {
+  return kConf;
+}
+
+std::span<const OptionSpec> rest_options() {
+  return kRest;
+}
+
+std::vector<OptionSpec> CommandSpec::all_options() const {
+  std::vector<OptionSpec> all(options.begin(), options.end());
+  if (conf) all.insert(all.end(), std::begin(kConf), std::end(kConf));
+  if (rest) all.insert(all.end(), std::begin(kRest), std::end(kRest));
+  all.insert(all.end(), std::begin(kGlobal), std::end(kGlobal));
+  return all;
+}
+
+}  // namespace kmsctl

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "command.h"
+#include "conf.h"
+#include "core/secret.h"
+#include "keystore/keystore.h"
+
+namespace kmsctl {
+
+// A keystore to work on without a server.
+struct KeystoreAccess {
+  std::string uri;   // "jceks://file@/path"
+  std::string path;  // of the file; empty for keystores that are none
+  kms::Secret password;
+};
+
+// given is a URI or the path of a JCEKS file; empty: hadoop.kms.key.provider.uri. The password is
+// that of password_file where it is not empty; else as the server finds it: in
+// HADOOP_KEYSTORE_PASSWORD, the password file of kms-site.xml, or "none".
+Result<KeystoreAccess> keystore_access(const Conf& conf, const std::string& given,
+                                       const std::string& password_file);
+
+// Opens and attaches it. check_only: to be read only.
+Result<std::unique_ptr<kms::KeyStore>> open_keystore(const KeystoreAccess& access,
+                                                     kms::Logger& logger, bool check_only);
+
+}  // namespace kmsctl
