@@ -48,8 +48,8 @@ class AclSet::Evaluation {
     const KeyRules* own = found != set_.key_rules_.end() ? &found->second : nullptr;
     KeyDecision decision;
     if (!set_.present(own, op)) {
-      tell(RuleKind::key_default, static_cast<std::size_t>(op), std::nullopt, Match::none);
-      tell(RuleKind::whitelist, static_cast<std::size_t>(op), std::nullopt, Match::none);
+      tell(RuleKind::key_default, static_cast<std::size_t>(op), kNoRule, Match::none);
+      tell(RuleKind::whitelist, static_cast<std::size_t>(op), kNoRule, Match::none);
       return decision;
     }
     if (access(own, op)) {
@@ -64,6 +64,7 @@ class AclSet::Evaluation {
 
  private:
   using Slot = std::optional<AclRule>;
+  inline static const Slot kNoRule{};
 
   bool access(const KeyRules* own, KeyOp op) {
     const auto number = static_cast<std::size_t>(op);
