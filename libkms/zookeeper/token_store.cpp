@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <condition_variable>
 #include <mutex>
 #include <unordered_map>
 #include <utility>
@@ -47,6 +48,42 @@ struct Layout {
   const std::string root, sequence, key_id, keys, tokens;
 };
 
+// Lets one thread at a time do something that takes until a deadline.
+class Turn {
+ public:
+  bool take(Deadline deadline) {
+    std::unique_lock lock(mutex_);
+    if (!free_.wait_until(lock, deadline, [&] { return !taken_; })) return false;
+    taken_ = true;
+    return true;
+  }
+  void give_back() {
+    const std::lock_guard lock(mutex_);
+    taken_ = false;
+    free_.notify_one();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable free_;
+  bool taken_ = false;
+};
+
+class TurnTaken {
+ public:
+  TurnTaken(Turn& turn, Deadline deadline) : turn_(turn), mine_(turn.take(deadline)) {}
+  ~TurnTaken() {
+    if (mine_) turn_.give_back();
+  }
+  TurnTaken(const TurnTaken&) = delete;
+  TurnTaken& operator=(const TurnTaken&) = delete;
+  bool mine() const { return mine_; }
+
+ private:
+  Turn& turn_;
+  const bool mine_;
+};
+
 class ZooKeeperTokenStore final : public TokenStore {
  public:
   ZooKeeperTokenStore(const ZooKeeperOptions& options, Logger& logger)
@@ -70,11 +107,11 @@ class ZooKeeperTokenStore final : public TokenStore {
   Result<Found> read_token(const TokenIdentifier& identifier, bool watch, Deadline deadline);
   Result<MasterKeyPtr> read_key(std::int32_t id, Deadline deadline);
   Result<MasterKeyPtr> stored_key(std::int64_t now_ms, std::int64_t life_ms, Deadline deadline);
-  Result<MasterKeyPtr> make_key(std::int64_t expires_ms, Deadline deadline);
   // The number in a counter's node, which is made where it is missing.
   struct Count {
     std::int32_t value = 0, version = 0;
   };
+  Result<MasterKeyPtr> make_key(const Count& last, std::int64_t expires_ms, Deadline deadline);
   Result<Count> read_count(const std::string& path, Deadline deadline);
   Result<void> make_nodes(Deadline deadline);
   Result<std::size_t> purge_some(const std::vector<std::int32_t>& numbers, std::int64_t now_ms,
@@ -89,8 +126,8 @@ class ZooKeeperTokenStore final : public TokenStore {
   std::shared_ptr<Client> client_;
   std::shared_ptr<TokenCache> cache_;
 
-  std::timed_mutex key_mutex_;  // one thread makes a key
-  std::timed_mutex sequence_mutex_;
+  Turn key_turn_;  // to make a key
+  Turn sequence_turn_;
   std::int32_t sequence_ = 0;
   std::int64_t sequences_left_ = 0;
   // When each token known here ends at the earliest, so that a purge need not read it before.
@@ -201,16 +238,16 @@ Result<MasterKeyPtr> ZooKeeperTokenStore::stored_key(std::int64_t now_ms, std::i
   return newest;
 }
 
-// The id and the key in one step: who is second finds the first one's key instead.
-Result<MasterKeyPtr> ZooKeeperTokenStore::make_key(std::int64_t expires_ms, Deadline deadline) {
-  const auto count = read_count(at_.key_id, deadline);
-  if (!count.ok()) return count.error();
+// The id and the key in one step, if no id was taken since last: null otherwise, so that who is
+// second finds the first one's key instead.
+Result<MasterKeyPtr> ZooKeeperTokenStore::make_key(const Count& last, std::int64_t expires_ms,
+                                                   Deadline deadline) {
   auto fresh = std::make_shared<MasterKey>();
-  fresh->id = static_cast<std::int32_t>(static_cast<std::uint32_t>(count->value) + 1);
+  fresh->id = static_cast<std::int32_t>(static_cast<std::uint32_t>(last.value) + 1);
   fresh->expires_ms = expires_ms;
   fresh->secret = Secret(kKeyBytes);
   KMS_TRY(fill_private({fresh->secret.data(), fresh->secret.size()}));
-  Client::Set set{at_.key_id, zookeeper::encode_count(fresh->id), count->version};
+  Client::Set set{at_.key_id, zookeeper::encode_count(fresh->id), last.version};
   const Secret bytes = zookeeper::encode_master_key(*fresh);
   const Reply made = client_->set_and_create(set, at_.key(fresh->id), bytes.view(), deadline);
   if (made.ok()) {
@@ -222,8 +259,8 @@ Result<MasterKeyPtr> ZooKeeperTokenStore::make_key(std::int64_t expires_ms, Dead
   if (made.code == ZBADVERSION) return MasterKeyPtr();
   if (made.code == ZNODEEXISTS) {
     // A counter that was set back, by hand or by a lost node. Past that id then.
-    const Reply passed = client_->set(at_.key_id, zookeeper::encode_count(fresh->id).view(),
-                                      count->version, deadline);
+    const Reply passed =
+        client_->set(at_.key_id, zookeeper::encode_count(fresh->id).view(), last.version, deadline);
     if (passed.ok() || passed.code == ZBADVERSION) return MasterKeyPtr();
     return client_->error("write", at_.key_id, passed);
   }
@@ -239,14 +276,16 @@ Result<MasterKeyPtr> ZooKeeperTokenStore::current_key(std::int64_t now_ms,
   const std::int64_t life = policy.max_lifetime_ms;
   if (MasterKeyPtr known = cache_->newest_key(now_ms + life); known) return known;
   const Deadline deadline = client_->deadline();
-  const std::unique_lock lock(key_mutex_, deadline);
-  if (!lock.owns_lock()) return busy();
+  const TurnTaken turn(key_turn_, deadline);
+  if (!turn.mine()) return busy();
   // Somebody else may have made one meanwhile, in this process or another.
   while (Steady::now() < deadline) {
     if (MasterKeyPtr known = cache_->newest_key(now_ms + life); known) return known;
+    const auto last = read_count(at_.key_id, deadline);
+    if (!last.ok()) return last.error();
     auto stored = stored_key(now_ms, life, deadline);
     if (!stored.ok() || *stored) return stored;
-    auto made = make_key(now_ms + policy.update_interval_ms + life, deadline);
+    auto made = make_key(*last, now_ms + policy.update_interval_ms + life, deadline);
     if (!made.ok() || *made) return made;
   }
   return Error(ErrorKind::unavailable, "ZooKeeper: no master key could be made in time");
@@ -256,8 +295,8 @@ Result<MasterKeyPtr> ZooKeeperTokenStore::current_key(std::int64_t now_ms,
 
 Result<std::int32_t> ZooKeeperTokenStore::next_sequence() {
   const Deadline deadline = client_->deadline();
-  const std::unique_lock lock(sequence_mutex_, deadline);
-  if (!lock.owns_lock()) return busy();
+  const TurnTaken turn(sequence_turn_, deadline);
+  if (!turn.mine()) return busy();
   while (sequences_left_ == 0) {
     const auto count = read_count(at_.sequence, deadline);
     if (!count.ok()) return count.error();

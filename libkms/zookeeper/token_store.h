@@ -10,7 +10,10 @@
 namespace kms {
 
 // Tokens and master keys on the znodes of Hadoop's ZKDelegationTokenSecretManager, shared with Java
-// nodes. Errors (configuration) as for the signer.
+// nodes. A token that was found once is answered from memory, with a watch on its node: what
+// another process changed shows when that watch has come, some milliseconds later, and not at all
+// while there is no connection. options.watch_tokens false: each find() asks ZooKeeper. Errors
+// (configuration) as for the signer.
 Result<std::unique_ptr<TokenStore>> make_zookeeper_token_store(const ZooKeeperOptions& options,
                                                                Logger& logger);
 
