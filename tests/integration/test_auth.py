@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import os
 import time
 
 import pytest
 from client import Client
-from harness import Httpd
+from harness import Httpd, is_root, wait_for
 
 SECRET = b"integration secret, 32 bytes ...\n"  # read as it is, with its line feed
 
@@ -215,6 +216,58 @@ def test_cookie_lives_over_a_restart_with_a_secret_file(httpd: Httpd) -> None:
     httpd.stop()
     httpd.start()
     assert Client(httpd.port).call("GET", "keys/names", headers={"Cookie": cookie}, user=None).status == 200
+
+
+def cookie_status(httpd: Httpd, cookie: dict[str, str]) -> int:
+    return Client(httpd.port, fresh=True).call("GET", "keys/names", headers=cookie, user=None).status
+
+
+def test_rolling_the_cookie_secret(httpd: Httpd) -> None:
+    """As docs/operations.md has it: no live cookie is refused at any step."""
+    secret = httpd.area.write("signature-secret", SECRET)
+    following = b"the secret after that"
+    httpd.directives.append(f'KMSSignatureSecretFile "{secret}"')
+    httpd.start()
+    old, ahead = make_cookie(token()), make_cookie(token(), following)
+
+    def statuses(cookie: dict[str, str]) -> set[int]:
+        return {cookie_status(httpd, cookie) for _ in range(20)}
+    assert statuses(old) == {200} and statuses(ahead) == {401}
+    coming = httpd.area.write("signature-secret.next", following)
+    wait_for("children that know the next secret", lambda: statuses(ahead) == {200})
+    assert statuses(old) == {200}
+
+    httpd.expect("KMS0360")
+    previous = secret.with_name("signature-secret.previous")
+    os.link(secret, previous)
+    coming.replace(secret)
+
+    def signed_by_it() -> bool:
+        text, _, signature = Client(httpd.port, fresh=True).names().cookie().split('"')[1].rpartition("&s=")
+        return make_cookie(text, following)["Cookie"].endswith(f'&s={signature}"')
+    wait_for("cookies signed by it", lambda: all(signed_by_it() for _ in range(20)))
+    assert statuses(old) == {200} and statuses(ahead) == {200}
+    httpd.graceful()
+    assert statuses(old) == {200} and statuses(ahead) == {200}
+    previous.unlink()
+    httpd.stop()
+    httpd.start()
+    assert statuses(old) == {401} and statuses(ahead) == {200}
+
+
+@pytest.mark.skipif(not is_root(), reason="children have another user only where this is root")
+def test_cookie_secret_that_only_root_can_read(httpd: Httpd) -> None:
+    secret = httpd.area.write("signature-secret", SECRET)
+    secret.chmod(0o600)
+    httpd.directives.append(f'KMSSignatureSecretFile "{secret}"')
+    httpd.expect("KMS0362")
+    httpd.start()
+    assert cookie_status(httpd, make_cookie(token())) == 200
+    wait_for("the warning", lambda: "KMS0362" in httpd.log_text())
+    secret.write_bytes(b"another one")
+    httpd.graceful()
+    assert cookie_status(httpd, make_cookie(token(), b"another one")) == 200
+    wait_for("the old secret to be gone", lambda: cookie_status(httpd, make_cookie(token())) == 401)
 
 
 def test_cookie_without_a_secret_file(httpd: Httpd) -> None:

@@ -208,6 +208,7 @@ void patterns_as_in_java(void**) {
            {"(?>a*)a|b++", "x", "aabb", "aax"},
            {"^a{1,2}?|c$", "x", "aac", "xax"},
            {"\\bb", "x", "ab-b", "ab-x"},
+           {"(?=a).?a", "x", "alice", "xlice"},
            {"a}]", "x", "a}]", "x"},
        }) {
     const auto regex = JavaRegex::compile(c.pattern);
