@@ -2,6 +2,7 @@
 #include "authentication.h"
 
 #include <apr_strings.h>
+#include <string.h>
 #include <strings.h>
 
 #include "credentials.h"
@@ -205,6 +206,13 @@ int after_authn(request_rec* r) {
     if (r->user == nullptr || r->ap_auth_type == nullptr ||
         strcasecmp(r->ap_auth_type, "Negotiate") != 0)
       return HTTP_UNAUTHORIZED;
+    // A principal has its realm. A name without one (of NTLM, of GssapiLocalName) would pass the
+    // rules as it is.
+    if (strchr(r->user, '@') == nullptr) {
+      ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
+                    "KMS0306: mod_auth_gssapi says '%s', which is no Kerberos principal", r->user);
+      return refuse_page(r, HTTP_FORBIDDEN, "Not a Kerberos principal");
+    }
     const int rc = accept_new(r, *instance_of(r), r->user, rest::Query(raw_query(r)));
     return rc == OK ? DECLINED : rc;
   });

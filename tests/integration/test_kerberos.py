@@ -197,6 +197,23 @@ def test_user_name_says_nothing(server: Httpd, client: Client, kdc: Kdc) -> None
     assert answer.status == 200 and cookie_pairs(answer)["u"] == "alice"
 
 
+def test_a_name_without_realm_is_nobody(registry, kdc: Kdc) -> None:
+    """Whoever gets mod_auth_gssapi to shorten names, past configtest, lets nobody in by that."""
+    server = registry.httpd()
+    keytab = kdc.keytab("local.keytab", "HTTP/localhost")
+    kerberize(server, kdc, keytab)
+    server.location += f"""  <If "true">
+    GssapiCredStore keytab:{keytab}
+    GssapiAllowedMech krb5
+    GssapiLocalName On
+  </If>
+"""
+    server.start()
+    server.expect("KMS0306")
+    answer = ask(kdc.login("alice"), server.port)
+    assert answer.status == 403 and all_of(answer, "Set-Cookie") == []
+
+
 # -- cookies
 
 
