@@ -63,6 +63,12 @@ const char* resolve_path(const cmd_parms* cmd, const char* path) {
   return ap_server_root_relative(cmd->pool, path);
 }
 
+// httpd keeps a directive's text for as long as the configuration lives, and mod_info shows it.
+void forget(const cmd_parms* cmd, const char* secret) {
+  for (const char* text : {secret, cmd->directive->args})
+    if (text != nullptr) OPENSSL_cleanse(const_cast<char*>(text), std::string_view(text).size());
+}
+
 void add_override(ServerConfig& config, const cmd_parms* cmd, const char* property,
                   const char* value) {
   config.overrides.push_back({property, value, origin_of(cmd)});
@@ -92,6 +98,7 @@ const char* set_property_flag(cmd_parms* cmd, void*, int on) {
 const char* set_any_property(cmd_parms* cmd, void*, const char* name, const char* value) {
   return setter(cmd, [&](ServerConfig& config) {
     add_override(config, cmd, name, value);
+    if (std::string_view(name).ends_with("password")) forget(cmd, value);
     return std::string();
   });
 }
@@ -115,8 +122,7 @@ const char* set_conf_dir(cmd_parms* cmd, void*, const char* path) {
 const char* set_password(cmd_parms* cmd, void*, const char* value) {
   return setter(cmd, [&](ServerConfig& config) {
     config.keystore_password = std::make_shared<Secret>(std::string_view(value));
-    // httpd keeps the directive's text for as long as the configuration lives.
-    OPENSSL_cleanse(const_cast<char*>(value), std::string_view(value).size());
+    forget(cmd, value);
     return std::string();
   });
 }

@@ -99,6 +99,28 @@ void warn_about_slashes(server_rec* server) {
       server->server_hostname != nullptr ? server->server_hostname : "of this KMS");
 }
 
+// From these levels on httpd's own traces have whole requests and answers in them.
+void warn_about_traces(server_rec* server) {
+  struct Trace {
+    const char *module, *name;
+    int level;
+  };
+  constexpr Trace kTelling[] = {{"http_core.c", "http", APLOG_TRACE4},
+                                {"core.c", "core", APLOG_TRACE5},
+                                {"mod_ssl.c", "ssl", APLOG_TRACE7},
+                                {"mod_dumpio.c", "dumpio", APLOG_TRACE7}};
+  for (const Trace& trace : kTelling) {
+    const module* known = ap_find_linked_module(trace.module);
+    if (known == nullptr ||
+        ap_get_server_module_loglevel(server, known->module_index) < trace.level)
+      continue;
+    ap_log_error(APLOG_MARK, APLOG_WARNING, 0, server,
+                 "KMS0512: LogLevel %s:trace%d and beyond writes cookies, tokens or keys into the "
+                 "error log",
+                 trace.name, trace.level - APLOG_DEBUG);
+  }
+}
+
 std::vector<std::string> missing_directives(const ServerConfig& config) {
   std::vector<std::string> problems;
   if (config.conf_dir.empty())
@@ -117,6 +139,7 @@ int check_server(server_rec* server, const server_rec* main_server, const Servin
   if (!own_kms && !config.engine_used) return OK;
   std::vector<std::string> problems = missing_directives(config);
   if (problems.empty() && own_kms && full) {
+    warn_about_traces(server);
     if (config.keystore_password != nullptr) {
       ap_log_error(
           APLOG_MARK, APLOG_WARNING, 0, server,

@@ -37,8 +37,8 @@ class Canaries:
         return self.plant(name, f"canary-{secrets.token_hex(12)}").decode()
 
     def forms(self, value: bytes) -> set[bytes]:
-        found = {value, value.hex().encode(), value.hex().upper().encode(), value.hex(" ").encode(), value.hex(":").encode(),
-                 urllib.parse.quote_from_bytes(value, safe="").encode()}
+        found = {value, value.hex().encode(), value.hex().upper().encode(), value.hex(" ").encode(),
+                 value.hex(":").encode(), urllib.parse.quote_from_bytes(value, safe="").encode()}
         for skip in range(3):
             # In base64 of a longer text: what is left when the characters that depend on the neighbours are cut off.
             text = base64.b64encode(b"\0" * skip + value).rstrip(b"=")
@@ -70,6 +70,7 @@ class Logged(DropIn):
     def __init__(self, area: Area, name: str = "run") -> None:
         super().__init__(area, name)
         self.lines: list[str] = []
+        self.usual = {"KMS0106", "KMS0601", "KMS0602"}  # of debug, and of what clients do wrong
 
     def choose(self, kms_conf: str) -> str:
         kms_conf = kms_conf.replace("#KMSKeystoreIterations 200000", "KMSKeystoreIterations 10000")
@@ -114,7 +115,6 @@ def logged(registry, area: Area, canaries: Canaries) -> Logged:
         if (account := serving_account()) is not None:
             os.chown(path, 0, account.pw_gid)
     server.lines.append(f'KMSSignatureSecretFile "{secret}"')
-    server.usual = {"KMS0106", "KMS0601", "KMS0602"}
     return server
 
 
@@ -142,8 +142,8 @@ def use_badly(client: Client, canaries: Canaries, signature: str, material: str)
     whole = f'hadoop.auth="u=u&p=u&t=simple-dt&e=9&s={signature}"'
     good = {"name": "bad", "material": material}
     for body in (json.dumps(good)[:-1], json.dumps({**good, "cipher": material}), json.dumps({**good, "length": "x"}),
-                 json.dumps([good]), json.dumps({**good, "material": material + "!"}), json.dumps({"name": material})[:-2],
-                 json.dumps({**good, "attributes": {"a": None}})):
+                 json.dumps([good]), json.dumps({**good, "material": material + "!"}),
+                 json.dumps({"name": material})[:-2], json.dumps({**good, "attributes": {"a": None}})):
         assert client.call("POST", "keys", body).status >= 400, body
     assert client.call("POST", "keys", json.dumps(good), {"Content-Type": "text/plain"}).status == 415
     assert client.call("PUT", "keys", json.dumps(good)).status == 405
@@ -209,7 +209,7 @@ def test_trouble_says_no_secret(logged: Logged, canaries: Canaries) -> None:
     assert canaries.finds({"configtest": said.encode()}) == []
 
 
-@pytest.mark.parametrize("where", ["environment"])
+@pytest.mark.parametrize("where", ["environment", "directive"])
 def test_passwords_from_elsewhere(registry, area: Area, canaries: Canaries, where: str) -> None:
     server = Logged(area)
     registry.servers.append(server)
@@ -223,7 +223,7 @@ def test_passwords_from_elsewhere(registry, area: Area, canaries: Canaries, wher
         server.lines.append(f"KMSKeystorePassword {password}")
         other = "hadoop.kms.authentication.signer.secret.provider.zookeeper.ssl.keystore.password"
         server.lines.append(f"KMSProperty {other} {canaries.word('password of something else')}")
-        server.usual = {"KMS0505"}
+        server.usual |= {"KMS0505"}
     server.start()
     assert Client(server.port).create("k").status == 201
     server.graceful()
@@ -257,10 +257,13 @@ def test_what_holds_secrets_is_closed_to_others(logged: Logged) -> None:
 
 @pytest.mark.parametrize("setting, secret", [
     ('CustomLog "RUN/access" "%h %u %t \\"%r\\" %>s"', "token"), ('CustomLog "RUN/access" "%m %U%q"', "token"),
-], ids=["%r", "%q"])
+    ("LogLevel http:trace4", "cookie"),
+], ids=["%r", "%q", "LogLevel"])
 def test_settings_that_do_say_secrets(logged: Logged, canaries: Canaries, setting: str, secret: str) -> None:
     """These are httpd's own, and docs/security.md warns of them; that they are found shows that the search works."""
     logged.lines.append(setting.replace("RUN", str(logged.run)))
+    if "LogLevel" in setting:
+        logged.expect("KMS0512")
     logged.start()
     use(logged, canaries)
     use_tokens(logged, canaries)
