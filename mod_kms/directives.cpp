@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// The directives. Where one means the same as a property of kms-site.xml its row names the
-// property, and the value goes the way of the file's: one place checks it (hadoop/settings.cpp).
+// What httpd calls for each directive; directive_table.inc has the rows. Where one means the same
+// as a property of kms-site.xml its row names the property, and the value goes the way of the
+// file's: one place checks it (hadoop/settings.cpp).
 #include <apr_strings.h>
 #include <openssl/crypto.h>
 #include <strings.h>
 
 #include <charconv>
+#include <type_traits>
 
 #include "guard.h"
 #include "kms_config.h"
@@ -231,83 +233,32 @@ const char* set_audit_aggregate(cmd_parms* cmd, void*, int on) {
   });
 }
 
-// httpd's table holds every setter as one pointer type; the last member says how it is called.
+// httpd's table holds every setter as one pointer type; args_how says how it is called.
 using Take1 = const char* (*)(cmd_parms*, void*, const char*);
 using Take2 = const char* (*)(cmd_parms*, void*, const char*, const char*);
 using Flag = const char* (*)(cmd_parms*, void*, int);
 
-cmd_func as_cmd(auto function) {
-  return reinterpret_cast<cmd_func>(reinterpret_cast<void (*)()>(function));
-}
+constexpr int server = RSRC_CONF, directory = ACCESS_CONF;
 
-command_rec take1(const char* name, Take1 f, const char* help) {
-  return {name, as_cmd(f), nullptr, RSRC_CONF, TAKE1, help};
-}
-command_rec flag(const char* name, Flag f, const char* help) {
-  return {name, as_cmd(f), nullptr, RSRC_CONF, FLAG, help};
-}
-command_rec property(const char* name, const char* property_name, const char* help,
-                     Take1 f = set_property_text) {
-  return {name, as_cmd(f), const_cast<char*>(property_name), RSRC_CONF, TAKE1, help};
-}
-command_rec property_flag(const char* name, const char* property_name, const char* help) {
-  return {name, as_cmd(Flag{set_property_flag}), const_cast<char*>(property_name), RSRC_CONF, FLAG,
-          help};
+template <class F>
+command_rec row(const char* name, int context, F setter, const char* property, const char* help) {
+  static_assert(std::is_same_v<F, Take1> || std::is_same_v<F, Take2> || std::is_same_v<F, Flag>);
+  constexpr cmd_how how = std::is_same_v<F, Take1>   ? TAKE1
+                          : std::is_same_v<F, Take2> ? TAKE2
+                                                     : FLAG;
+  const auto function = reinterpret_cast<cmd_func>(reinterpret_cast<void (*)()>(setter));
+  return {name, function, const_cast<char*>(property), context, how, help};
 }
 
 }  // namespace
 
+#define KMS_DIRECTIVE(name, context, setter, syntax, default_text, help) \
+  row(#name, context, &setter, nullptr, help),
+#define KMS_PROPERTY(name, setter, property, syntax, help) \
+  row(#name, server, &setter, property, help),
+
 const command_rec kDirectives[] = {
-    {"KMSEngine", as_cmd(Flag{set_engine}), nullptr, ACCESS_CONF, FLAG,
-     "On: this location is served by the KMS"},
-    take1("KMSConfDir", set_conf_dir,
-          "Hadoop configuration directory with kms-site.xml, kms-acls.xml and core-site.xml"),
-    property("KMSKeyProviderURI", "hadoop.kms.key.provider.uri",
-             "Where the keys are: jceks://file@/PATH"),
-    take1("KMSKeystorePasswordFile", set_password_file, "File with the password of the keystore"),
-    take1("KMSKeystorePassword", set_password,
-          "Password of the keystore; prefer KMSKeystorePasswordFile"),
-    take1("KMSKeystoreIterations", set_iterations,
-          "PBE iterations of keystore entries written from now on, 10000 to 5000000"),
-    take1("KMSLockTimeout", set_lock_timeout,
-          "Longest wait for another writer of the keystore, in milliseconds"),
-    property_flag("KMSKeyAuthorization", "hadoop.kms.key.authorization.enable",
-                  "Off: no key-level ACLs"),
-    property("KMSDefaultCipher", "hadoop.security.key.default.cipher",
-             "Cipher of keys created without one"),
-    property("KMSDefaultKeyLength", "hadoop.security.key.default.bitlength",
-             "Length in bits of keys created without one"),
-    property("KMSAuthenticationType", "hadoop.kms.authentication.type", "simple or kerberos"),
-    property("KMSTokenValidity", "hadoop.kms.authentication.token.validity",
-             "Life of a hadoop.auth cookie in seconds"),
-    property("KMSMaxInactiveInterval", "hadoop.kms.authentication.token.max-inactive-interval",
-             "Seconds after which an unused cookie expires; -1: never"),
-    property("KMSSignatureSecretFile", "hadoop.kms.authentication.signature.secret.file",
-             "File with the secret that signs cookies; without it one is generated",
-             set_signature_secret_file),
-    property("KMSCookieDomain", "hadoop.kms.authentication.cookie.domain", "Domain of the cookie"),
-    property("KMSCookiePath", "hadoop.kms.authentication.cookie.path", "Path of the cookie"),
-    property_flag("KMSCookiePersistent", "hadoop.kms.authentication.cookie.persistent",
-                  "On: the cookie has an Expires attribute"),
-    take1("KMSCookieSecure", set_cookie_secure,
-          "Attribute Secure of the cookie: On, Off, or Auto, by the scheme of the request"),
-    {"KMSProperty", as_cmd(Take2{set_any_property}), nullptr, RSRC_CONF, TAKE2,
-     "Name and value of a Hadoop property; wins over the files"},
-    take1("KMSTokenFile", set_token_file,
-          "File of the delegation tokens; by default beside the keystore"),
-    take1("KMSAuditLog", set_audit_log,
-          "Where the audit log goes: a file, '|program args', syslog[:facility[:tag]] or journal"),
-    take1("KMSAuditFormat", set_audit_format, "Lines of the audit log: java or json"),
-    take1("KMSAuditDurability", set_audit_durability,
-          "What has happened to an audit record when the answer leaves: none, write or fsync"),
-    flag("KMSAuditChain", set_audit_chain,
-         "On: each line of the audit log is bound to the one before it"),
-    take1("KMSAuditChainKeyFile", set_audit_chain_key, "File with the key of the audit chain"),
-    flag("KMSAuditAggregate", set_audit_aggregate,
-         "On: repeated operations are summed up as the Java KMS does"),
-    property("KMSAuditAggregateWindow", "hadoop.kms.audit.aggregation.window.ms",
-             "Window of the aggregation in milliseconds"),
-    take1("KMSMaxRequestBody", set_max_body, "Largest request body in bytes"),
+#include "directive_table.inc"
     {nullptr, {nullptr}, nullptr, 0, RAW_ARGS, nullptr}};
 
 }  // namespace kms
