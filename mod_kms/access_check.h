@@ -14,7 +14,7 @@ namespace kms {
 std::string access_problem(const std::string& keystore, const std::string& user, uid_t uid,
                            gid_t gid);
 
-// The same for a file that is to be read only.
+// The same for a file that is to be read only; uid -1 is who runs this.
 bool may_read(const std::string& file, const std::string& user, uid_t uid, gid_t gid);
 
 }  // namespace kms

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <http_main.h>
 #include <pwd.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -13,6 +14,7 @@
 
 #include "audit/chain.h"
 #include "audit_program.h"
+#include "gssapi_check.h"
 #include "guard.h"
 #include "kms_config.h"
 #include "maintenance.h"
@@ -197,7 +199,34 @@ Passwords find_passwords(server_rec* main_server) {
   return passwords;
 }
 
+// With which type the KMS of a server answers, before there is an Instance.
+std::optional<hadoop::AuthenticationType> configured_type(const server_rec* server,
+                                                          const server_rec* main_server,
+                                                          const ServingUser& user) {
+  if (!has_own_kms(server, main_server)) server = main_server;
+  const ServerConfig& config = server_config(server);
+  if (config.conf_dir.empty()) return {};
+  hadoop::SettingsErrors errors;
+  const auto settings =
+      hadoop::load_settings(options_for(config, user, Passwords()).settings, errors);
+  if (!errors.lines.empty()) return {};  // which check_server has told
+  return settings.authentication;
+}
+
+bool gssapi_is_good(server_rec* main_server, const ServingUser& user, const TypeOfServer& type_of) {
+  HttpdLogger logger(main_server);
+  return check_gssapi(main_server, type_of, {user.name, user.uid, user.gid}, logger);
+}
+
 }  // namespace
+
+int pre_config(apr_pool_t*, apr_pool_t*, apr_pool_t*) {
+  server_rec* main_server = ap_server_conf;
+  return guarded(main_server, HTTP_INTERNAL_SERVER_ERROR, [&] {
+    HttpdLogger logger(main_server);
+    return check_gssapi_loaded(main_server, logger) ? OK : HTTP_INTERNAL_SERVER_ERROR;
+  });
+}
 
 int check_config(apr_pool_t*, apr_pool_t*, apr_pool_t*, server_rec* main_server) {
   return guarded(main_server, HTTP_INTERNAL_SERVER_ERROR, [&] {
@@ -209,6 +238,10 @@ int check_config(apr_pool_t*, apr_pool_t*, apr_pool_t*, server_rec* main_server)
     for (server_rec* server = main_server; server != nullptr; server = server->next)
       if (check_server(server, main_server, user, passwords, full) != OK)
         result = HTTP_INTERNAL_SERVER_ERROR;
+    const auto type_of = [&](const server_rec* server) {
+      return configured_type(server, main_server, user);
+    };
+    if (full && !gssapi_is_good(main_server, user, type_of)) result = HTTP_INTERNAL_SERVER_ERROR;
     return result;
   });
 }
@@ -227,7 +260,12 @@ int post_config(apr_pool_t* pconf, apr_pool_t*, apr_pool_t*, server_rec* main_se
         server_config(server).instance = server_config(main_server).instance;
       }
     }
-    return OK;
+    const auto type_of = [](const server_rec* server) {
+      const Instance* instance = server_config(server).instance;
+      return instance != nullptr ? std::optional(instance->settings().authentication)
+                                 : std::nullopt;
+    };
+    return gssapi_is_good(main_server, user, type_of) ? OK : HTTP_INTERNAL_SERVER_ERROR;
   });
 }
 

@@ -13,6 +13,7 @@
 namespace {
 
 void register_hooks(apr_pool_t*) {
+  ap_hook_pre_config(kms::pre_config, nullptr, nullptr, APR_HOOK_MIDDLE);
   ap_hook_check_config(kms::check_config, nullptr, nullptr, APR_HOOK_MIDDLE);
   // After mod_ssl, whose library set-up OpenSSL's secure heap must not precede.
   static const char* const after[] = {"mod_ssl.c", nullptr};

@@ -223,7 +223,7 @@ class Httpd:
         self.announced: set[str] = set()
         self.allowed: set[str] = set()
         self.usual: set[str] = set()  # of this configuration, at any time
-        self._checked = 0
+        self._checked = {"log": 0, "stderr": 0}
 
     # -- configuration
 
@@ -387,8 +387,11 @@ class Httpd:
 
     def check_log(self) -> list[str]:
         """What the log has, since the last call, that nobody announced; and what was announced and never came."""
-        lines = (self.log_text() + self.stderr()).splitlines()
-        fresh, self._checked = lines[self._checked:], len(lines)
+        fresh: list[str] = []
+        for name, text in (("log", self.log_text()), ("stderr", self.stderr())):
+            lines = text.splitlines()
+            fresh += lines[self._checked[name]:]
+            self._checked[name] = len(lines)
         known = ORDINARY_IDS | self.usual | self.announced | self.allowed
         bad, seen = [], set()
         for line in fresh:

@@ -190,6 +190,7 @@ class Kdc:
 def kerberize(httpd: Httpd, kdc: Kdc, keytab: Path, more: dict[str, str] | None = None, acceptor: str = "") -> None:
     """Makes a server of tests one of Kerberos. more: further properties of kms-site.xml."""
     httpd.more_modules.append("auth_gssapi")
+    httpd.usual.add("KMS0534")  # no TLS here
     # The cache of authenticators that were seen, where two servers of tests do not share it.
     seen = httpd.run / "seen"
     seen.mkdir()

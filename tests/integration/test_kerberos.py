@@ -208,6 +208,7 @@ def test_a_name_without_realm_is_nobody(registry, kdc: Kdc) -> None:
     GssapiLocalName On
   </If>
 """
+    server.usual.add("KMS0536")
     server.start()
     server.expect("KMS0306")
     answer = ask(kdc.login("alice"), server.port)
