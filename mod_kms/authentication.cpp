@@ -9,6 +9,7 @@
 #include "guard.h"
 #include "instance.h"
 #include "kms_config.h"
+#include "pages/pages.h"
 #include "request_state.h"
 #include "response.h"
 #include "rest/dispatch.h"
@@ -163,6 +164,7 @@ int authenticate(request_rec* r, bool early) {
                   "KMS0603: KMSEngine is On here, but no KMS is configured in this server");
     return HTTP_INTERNAL_SERVER_ERROR;
   }
+  if (const int open = admit_to_open_page(r, early); open != DECLINED) return open;
   const rest::Query query(raw_query(r));
   RequestState& state = make_request_state(r);
   state.early = early;

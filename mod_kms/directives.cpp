@@ -233,6 +233,16 @@ const char* set_audit_aggregate(cmd_parms* cmd, void*, int on) {
   });
 }
 
+// A virtual host may open its pages to others and share the KMS of the main server all the same.
+const char* set_access(cmd_parms* cmd, void*, const char* page, const char* who) {
+  ServerConfig& config = server_config(cmd->server);
+  const bool own_directives = config.own_directives;
+  const char* problem =
+      setter(cmd, [&](ServerConfig& own) { return set_page_access(own.page_access, page, who); });
+  config.own_directives = own_directives;
+  return problem;
+}
+
 // httpd's table holds every setter as one pointer type; args_how says how it is called.
 using Take1 = const char* (*)(cmd_parms*, void*, const char*);
 using Take2 = const char* (*)(cmd_parms*, void*, const char*, const char*);

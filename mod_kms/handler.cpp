@@ -12,6 +12,7 @@
 #include "guard.h"
 #include "kms_config.h"
 #include "maintenance.h"
+#include "pages/pages.h"
 #include "request_id.h"
 #include "request_state.h"
 #include "response.h"
@@ -139,6 +140,10 @@ int serve(request_rec* r) {
     const int rc = authenticate_late(r);
     if (rc != OK) return rc;
   }
+  if (const Page* page = request_state(r)->open_page; page != nullptr) {
+    r->user = nullptr;
+    return serve_page(r, *page);
+  }
   if (!request_state(r)->authenticated) {
     ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
                   "KMS0304: httpd let a request pass that nobody authenticated");
@@ -147,6 +152,7 @@ int serve(request_rec* r) {
   if (request_state(r)->token_operation != nullptr)
     return serve_token_operation(r, *request_state(r));
   const std::string_view path = raw_path(r);
+  if (const Page* page = find_page(path); page != nullptr) return serve_page(r, *page);
   if (path != "/kms" && !path.starts_with("/kms/")) return send_html_error(r, 404, "Not Found");
 
   // A part of an answer is of use to nobody, and httpd would cut it out.

@@ -93,6 +93,7 @@ bool Instance::open_policy(const InstanceOptions& options, std::vector<std::stri
   } else {
     fail(groups.error());
   }
+  administrators_ = AccessList(settings_.http_administrators);
   std::vector<std::string> warnings;
   if (auto proxies = ProxyUsers::build(settings_.proxy_users, warnings); proxies.ok()) {
     proxy_users_.emplace(std::move(*proxies));

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "acl/access_list.h"
 #include "acl/acl_file.h"
 #include "audit/config.h"
 #include "auth/cookie.h"
@@ -61,6 +62,8 @@ class Instance {
   TokenManager& tokens() { return *tokens_; }
   Groups& groups() { return *groups_; }
   const ProxyUsers& proxy_users() const { return *proxy_users_; }
+  // hadoop.kms.http.administrators
+  const AccessList& administrators() const { return administrators_; }
 
  private:
   explicit Instance(Logger& logger) : logger_(logger) {}
@@ -76,6 +79,7 @@ class Instance {
   std::unique_ptr<AclFile> acls_;
   std::unique_ptr<Groups> groups_;
   std::optional<ProxyUsers> proxy_users_;
+  AccessList administrators_;
   std::unique_ptr<SignerSecrets> signer_;
   std::unique_ptr<TokenManager> tokens_;
   std::unique_ptr<AuditLog> audit_;

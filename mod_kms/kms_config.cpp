@@ -41,6 +41,8 @@ void* merge_server_config(apr_pool_t* pool, void* base_ptr, void* overlay_ptr) {
   if (!merged->audit_aggregate) merged->audit_aggregate = base.audit_aggregate;
   if (!merged->cookie_secure) merged->cookie_secure = base.cookie_secure;
   if (!merged->max_request_body) merged->max_request_body = base.max_request_body;
+  for (std::size_t i = 0; i < kPageCount; ++i)
+    if (!merged->page_access[i]) merged->page_access[i] = base.page_access[i];
   return merged;
 }
 

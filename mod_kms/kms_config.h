@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <memory>
 #include <optional>
 #include <string>
@@ -11,6 +12,7 @@
 #include "instance.h"
 #include "logging.h"
 #include "mod_kms.h"
+#include "pages/pages.h"
 
 namespace kms {
 
@@ -35,6 +37,7 @@ struct ServerConfig {
   std::string audit_chain_key_file;
   std::optional<CookieSecure> cookie_secure;
   std::optional<std::int64_t> max_request_body;
+  std::array<std::optional<PageAccess>, kPageCount> page_access;
 
   // Set by post_config; shared by the servers that have no directives of their own. Lives until the
   // configuration pool is cleared.

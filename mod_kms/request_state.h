@@ -8,6 +8,7 @@
 namespace kms {
 
 class Instance;
+struct Page;
 
 // What is known of a request between the authentication hook and the handler.
 struct RequestState {
@@ -18,6 +19,7 @@ struct RequestState {
   const rest::TokenOperation* token_operation = nullptr;  // what "op" asks for
   bool for_gssapi = false;                                // mod_auth_gssapi was to check a ticket
   bool refusal_completed = false;                         // of a ticket
+  const Page* open_page = nullptr;  // served to nobody in particular: this page and nothing else
 };
 
 // Null until authentication has begun.

@@ -23,7 +23,6 @@ constexpr std::string_view kKind = "the KMS knows one kind only";
 constexpr std::string_view kDisconnect = "a process that ends closes its session";
 constexpr std::string_view kShutdown = "a process that ends does not wait for its session";
 constexpr std::int64_t kMaxSeconds = std::int64_t{100} * 365 * 86400;
-constexpr std::string_view kStatusAccess = "who may see status pages is said by Require in httpd";
 constexpr std::string_view kPort = "Listen and VirtualHost of httpd say where it is served";
 constexpr std::string_view kTls = "TLS is mod_ssl's business: SSLEngine, SSLCertificateFile";
 constexpr std::string_view kAudit = "the audit log is written by libkms, KMSAuditLog says where to";
@@ -149,7 +148,7 @@ constexpr KnownProperty kProperties[] = {
 
     {"hadoop.kms.http.port", integer, "9600", warned, kPort},
     {"hadoop.kms.http.host", text, "0.0.0.0", warned, kPort},
-    {"hadoop.kms.http.administrators", text, {}, warned, kStatusAccess},
+    {"hadoop.kms.http.administrators"},
     {"hadoop.kms.ssl.enabled", boolean, "false", warned, kTls},
     {"hadoop.http.max.threads", integer, "1000", ignored, kNoJetty},
     {"hadoop.http.max.request.header.size", integer, "65536", ignored, kNoJetty},

@@ -92,6 +92,7 @@ class Loader {
   void check_zookeeper_use(ZooKeeperOptions& options, const ZooKeeperNames& names);
   void check_cookie(const std::string& name, const std::string& value);
   void check_groups();
+  void check_administrators();
   void collect_proxy_users();
   void add_proxy_rule(const Property& property, std::map<std::string, ProxyUserRule>& rules);
   void report_without_effect();
@@ -144,6 +145,7 @@ Settings Loader::run() {
   check_cookie("hadoop.kms.authentication.cookie.domain", out_.cookie_domain);
   check_cookie("hadoop.kms.authentication.cookie.path", out_.cookie_path);
   check_groups();
+  check_administrators();
   collect_proxy_users();
   report_without_effect();
   report_unknown();
@@ -337,6 +339,15 @@ void Loader::check_groups() {
                    "is not served; groups come from the system (files, SSSD, LDAP by NSS). Where "
                    "these are the same groups, set it in kms-site.xml to " +
                        std::string(kSystemGroupMappings[0]));
+}
+
+// An ACL that begins with a blank has groups only, so blanks count.
+void Loader::check_administrators() {
+  const std::string name = "hadoop.kms.http.administrators";
+  std::string& acl = out_.http_administrators;
+  acl = take<std::string>(settings_.get_verbatim(name, {}), {});
+  if (const std::string_view variable = first_variable(acl); !variable.empty())
+    mistake_in_value(name, "has ${" + std::string(variable) + "}, which nothing defines");
 }
 
 void Loader::collect_proxy_users() {

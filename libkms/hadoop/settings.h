@@ -65,6 +65,7 @@ struct Settings {
 
   std::int64_t audit_aggregation_window_ms = 10000;
   std::vector<ProxyUserRule> proxy_users;
+  std::string http_administrators;  // hadoop.kms.http.administrators, an ACL; blanks kept
   std::string group_static_mapping;  // hadoop.user.group.static.mapping.overrides
   std::int64_t group_cache_s = 300;  // hadoop.security.groups.cache.secs
   std::int64_t group_negative_cache_s = 30;
