@@ -38,9 +38,8 @@ class FileWriter final : public AuditWriter {
     } else {
       KMS_TRY(put(lines));
     }
-    if (const int error = commit_->wait(begun); error != 0)
-      return audit_error(parts_.name, "cannot be synced", error);
-    return {};
+    const int error = commit_->wait(begun);
+    return error == 0 ? Result<void>() : not_synced(error);
   }
 
   Result<void> begin() override {
@@ -93,6 +92,14 @@ class FileWriter final : public AuditWriter {
     if (!written.empty() && written.back() != '\n')
       state_.torn.store(true, std::memory_order_relaxed);
     return audit_error(parts_.name, "cannot be written", code);
+  }
+
+  // Nobody should look for a broken disk where a process was killed.
+  Error not_synced(int code) const {
+    if (code != EOWNERDEAD) return audit_error(parts_.name, "cannot be synced", code);
+    return Error(ErrorKind::unavailable,
+                 "The audit log " + parts_.name +
+                     " may not be synced: a process of the server ended while it did that");
   }
 
   Error deleted() const {

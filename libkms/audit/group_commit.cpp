@@ -34,7 +34,7 @@ void GroupCommit::lead(std::uint64_t mine) {
     shared_.failures.fetch_add(1, std::memory_order_release);
   };
   // It may have been told of a failure that nobody is told of again.
-  if (lock.owner_died()) return fail(EIO);
+  if (lock.owner_died()) return fail(EOWNERDEAD);
   if (shared_.synced.load(std::memory_order_acquire) >= mine) return;
   const std::uint64_t all = shared_.written.load(std::memory_order_acquire);
   if (const int error = sync_(); error != 0) return fail(error);

@@ -26,7 +26,7 @@ class GroupCommit {
   // Before the write; the value goes to wait().
   std::uint64_t begin() const noexcept { return shared_.failures.load(std::memory_order_acquire); }
   // After the write: returns once it is durable, with 0, or once that cannot be told, with an error
-  // number.
+  // number; EOWNERDEAD when the process that synced for all ended before it could say how it went.
   int wait(std::uint64_t begun);
 
  private:

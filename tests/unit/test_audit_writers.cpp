@@ -130,7 +130,7 @@ void a_killed_leader_proves_nothing(void**) {
   waitpid(pid, &status, 0);
   assert_true(WIFSIGNALED(status));
   GroupCommit next((*state)->commit, [] { return 0; });
-  assert_int_equal(next.wait(next.begin()), EIO);
+  assert_int_equal(next.wait(next.begin()), EOWNERDEAD);
   assert_int_equal(next.wait(next.begin()), 0);
 }
 
