@@ -15,6 +15,7 @@
 #include "rest/dispatch.h"
 #include "rest/path.h"
 #include "rest/query.h"
+#include "token_service.h"
 
 namespace kms {
 namespace {
@@ -22,6 +23,8 @@ namespace {
 constexpr const char* kNoCredentials = "Authentication required";
 
 int refuse_page(request_rec* r, int status, std::string_view reason) {
+  if (auto written = record_refusal(r, reason); !written.ok())
+    return refuse_json(r, written.error());
   send_html_error(r, status, reason);
   return DONE;
 }
@@ -140,14 +143,6 @@ int use_simple(request_rec* r, Instance& instance, const rest::Query& query,
   return accept_new(r, instance, std::string(*name), query);
 }
 
-// Without a cookie the token alone decides; nobody else is asked.
-int cancel_as_holder(request_rec* r, Instance& instance, const rest::Query& query) {
-  rest::Answer answer = rest::run_token_operation(
-      instance.tokens(), *request_state(r)->token_operation, query, nullptr);
-  send_answer(r, std::move(answer));
-  return DONE;
-}
-
 // The token presented with a request: the header, else the parameter. An empty header is none.
 std::optional<std::string_view> presented_token(const request_rec* r, const rest::Query& query) {
   const auto in_header = header(r, "X-Hadoop-Delegation-Token");
@@ -185,7 +180,7 @@ int authenticate(request_rec* r, bool early) {
   }
   if (state.token_operation != nullptr) {
     if (state.token_operation->op == rest::TokenOp::cancel)
-      return cancel_as_holder(r, *instance, query);
+      return cancel_as_holder(r, *instance, state);
   } else if (const auto token = presented_token(r, query); token.has_value()) {
     return use_delegation_token(r, *instance, *token);
   }

@@ -110,18 +110,29 @@ int refuse(request_rec* r, Instance& instance, const std::string& reason) {
 int refuse_token_operation(request_rec* r, Instance& instance) {
   rest::Answer answer = rest::Answer::empty();
   answer.status = kerberos(instance) ? HTTP_UNAUTHORIZED : HTTP_FORBIDDEN;
-  if (answer.status == HTTP_UNAUTHORIZED) {
-    // Java has no message here.
-    if (auto written = record_unauthenticated(r, instance, "null"); !written.ok())
-      return refuse_json(r, written.error());
-  }
+  // Java has no message here, and for the 403 no line.
+  auto written = answer.status == HTTP_UNAUTHORIZED ? record_unauthenticated(r, instance, "null")
+                                                    : record_refusal(r, "Authentication required");
+  if (!written.ok()) return refuse_json(r, written.error());
   ask_for_credentials(r, instance);
   send_answer(r, std::move(answer));
   return DONE;
 }
 
+Result<void> record_refusal(request_rec* r, std::string_view reason) {
+  Instance& instance = *instance_of(r);
+  if (instance.audit().format() != AuditFormat::json) return {};
+  return record_unauthenticated(r, instance, reason);
+}
+
 int refuse_json(request_rec* r, const Error& error) {
-  send_answer(r, rest::error_answer(error));
+  const Error* sent = &error;
+  Result<void> written;
+  if (error.kind != ErrorKind::unavailable) {
+    written = record_refusal(r, error.message);
+    if (!written.ok()) sent = &written.error();
+  }
+  send_answer(r, rest::error_answer(*sent));
   return DONE;
 }
 

@@ -8,7 +8,6 @@
 #include <cstring>
 
 #include "authentication.h"
-#include "credentials.h"
 #include "guard.h"
 #include "kms_config.h"
 #include "maintenance.h"
@@ -17,6 +16,7 @@
 #include "request_state.h"
 #include "response.h"
 #include "rest/dispatch.h"
+#include "token_service.h"
 
 namespace kms {
 namespace {
@@ -99,32 +99,6 @@ class BodyReader final : public rest::BodySource {
   std::size_t used_ = 0;
 };
 
-void log_failure(request_rec* r, const rest::Answer& answer) {
-  if (!answer.failure.has_value()) return;
-  const bool ours = *answer.failure == ErrorKind::unavailable ||
-                    *answer.failure == ErrorKind::corrupt || *answer.failure == ErrorKind::internal;
-  if (ours) {
-    ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "KMS0601: %d: %s", answer.status,
-                  answer.failure_text.c_str());
-  } else {
-    ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r, "KMS0602: %d: %s", answer.status,
-                  answer.failure_text.c_str());
-  }
-}
-
-int serve_token_operation(request_rec* r, const RequestState& state) {
-  Instance& instance = *instance_of(r);
-  const rest::Identity& who = state.identity;
-  const bool proxied = !who.real_full.empty();
-  const rest::TokenCaller caller = {state.account, proxied ? who.full : std::string(),
-                                    proxied ? who.short_name : std::string()};
-  rest::Answer answer = rest::run_token_operation(instance.tokens(), *state.token_operation,
-                                                  rest::Query(raw_query(r)), &caller);
-  if (answer.clears_cookie) clear_cookie(r, instance);
-  log_failure(r, answer);
-  return send_answer(r, std::move(answer));
-}
-
 // No Require asked for a user, so nobody was asked who he is. That must not open the door.
 int authenticate_late(request_rec* r) {
   const int rc = authenticate(r, false);
@@ -150,7 +124,7 @@ int serve(request_rec* r) {
     return HTTP_FORBIDDEN;
   }
   if (request_state(r)->token_operation != nullptr)
-    return serve_token_operation(r, *request_state(r));
+    return serve_token_operation(r, *instance_of(r), *request_state(r));
   const std::string_view path = raw_path(r);
   if (const Page* page = find_page(path); page != nullptr) return serve_page(r, *page);
   if (path != "/kms" && !path.starts_with("/kms/")) return send_html_error(r, 404, "Not Found");

@@ -93,6 +93,19 @@ std::string one_line(std::string_view text) {
   return out;
 }
 
+void log_failure(request_rec* r, const rest::Answer& answer) {
+  if (!answer.failure.has_value()) return;
+  const bool ours = *answer.failure == ErrorKind::unavailable ||
+                    *answer.failure == ErrorKind::corrupt || *answer.failure == ErrorKind::internal;
+  if (ours) {
+    ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "KMS0601: %d: %s", answer.status,
+                  answer.failure_text.c_str());
+  } else {
+    ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r, "KMS0602: %d: %s", answer.status,
+                  answer.failure_text.c_str());
+  }
+}
+
 int send_answer(request_rec* r, rest::Answer&& answer) {
   if (!answer.html_reason.empty()) return send_html_error(r, answer.status, answer.html_reason);
   set_common_headers(r);

@@ -12,6 +12,10 @@ namespace kms {
 // returns.
 int send_answer(request_rec* r, rest::Answer&& answer);
 
+// Says in the error log what a failure of the server's own was; at debug level what the client's
+// was.
+void log_failure(request_rec* r, const rest::Answer& answer);
+
 // Sends an HTML page as the Java server's container does, with this reason phrase. No body for
 // OPTIONS.
 int send_html_error(request_rec* r, int status, std::string_view reason);

@@ -104,7 +104,10 @@ class AuditLog {
   // Writes everything that is pending (end of the process).
   Result<void> flush();
 
+  AuditFormat format() const noexcept { return options_.format; }
   AuditHealth health() const;
+  // The same as !health().ok, at the cost of one load.
+  bool failing() const noexcept;
 
  private:
   class Aggregator;

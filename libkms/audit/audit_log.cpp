@@ -92,6 +92,10 @@ Result<void> AuditLog::flush() {
   return emptied.ok() ? finished : emptied;
 }
 
+bool AuditLog::failing() const noexcept {
+  return (*state_)->failing_since_ms.load(std::memory_order_relaxed) != 0;
+}
+
 AuditHealth AuditLog::health() const {
   AuditState& state = **state_;
   AuditHealth health;

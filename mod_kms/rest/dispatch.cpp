@@ -191,11 +191,13 @@ Result<Answer> run_checked(const Route& route, Exchange& x) {
   return answer;
 }
 
-// Failures that are no denial get an ERROR line; a failing audit log gets none and stays a 503.
+// Failures that are no denial get an ERROR line; a failing audit log gets none and stays a 503, so
+// that nobody waits for a log that hangs twice.
 Error audited_failure(const Service& service, const Request& request, const Identity& identity,
                       Error error) {
   if (error.kind == ErrorKind::not_authorized || error.kind == ErrorKind::authentication)
     return error;
+  if (error.kind == ErrorKind::unavailable && service.audit.failing()) return error;
   const std::string_view message = error.message;
   const std::string extra =
       "Method:'" + std::string(request.method) + "' Exception:'" +

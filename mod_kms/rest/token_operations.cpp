@@ -32,7 +32,17 @@ Answer failure(Error error, int refused_status, std::string_view refused_reason 
   return answer;
 }
 
-Answer issue(TokenManager& tokens, const Query& query, const TokenCaller& caller) {
+// The identifier of a token that the manager has accepted or made.
+void trace_token(TokenTrace* trace, std::string_view url_string) {
+  if (trace == nullptr) return;
+  auto token = WireToken::decode(url_string);
+  if (!token.ok()) return;
+  if (auto identifier = TokenIdentifier::decode(token->identifier); identifier.ok())
+    trace->token = std::move(*identifier);
+}
+
+Answer issue(TokenManager& tokens, const Query& query, const TokenCaller& caller,
+             TokenTrace* trace) {
   TokenManager::Request request;
   request.owner = caller.do_as.empty() ? caller.user : caller.do_as;
   if (!caller.do_as.empty()) request.real_user = caller.user;
@@ -43,6 +53,7 @@ Answer issue(TokenManager& tokens, const Query& query, const TokenCaller& caller
   request.service = query.first("service").value_or(std::string_view());
   auto token = tokens.issue(request);
   if (!token.ok()) return failure(std::move(token).error(), 403);
+  trace_token(trace, as_text(token->view()));
   Answer answer;
   answer.secret_text = hadoop::delegation_token_json(token->view());
   return answer;
@@ -70,7 +81,7 @@ std::optional<Answer> token_operation_mistake(const TokenOperation& operation,
 }
 
 Answer run_token_operation(TokenManager& tokens, const TokenOperation& operation,
-                           const Query& query, const TokenCaller* caller) {
+                           const Query& query, const TokenCaller* caller, TokenTrace* trace) {
   const auto token = query.first("token");
   if (operation.op != TokenOp::get && !token.has_value())
     return page(400,
@@ -81,12 +92,14 @@ Answer run_token_operation(TokenManager& tokens, const TokenOperation& operation
                                                     : caller->do_as_short;
   switch (operation.op) {
     case TokenOp::get:
-      if (caller != nullptr) return issue(tokens, query, *caller);
+      if (caller != nullptr) return issue(tokens, query, *caller, trace);
       break;
     case TokenOp::renew: {
       if (caller == nullptr) break;
       auto until = tokens.renew(*token, name);
       if (!until.ok()) return failure(std::move(until).error(), 403);
+      trace_token(trace, *token);
+      if (trace != nullptr) trace->renewed_until_ms = *until;
       return Answer::json(hadoop::renew_date_json(*until));
     }
     case TokenOp::cancel: {
@@ -94,6 +107,7 @@ Answer run_token_operation(TokenManager& tokens, const TokenOperation& operation
       if (!cancelled.ok())
         return failure(std::move(cancelled).error(), 404,
                        "Invalid delegation token, cannot cancel");
+      trace_token(trace, *token);
       return Answer::empty();
     }
   }

@@ -48,7 +48,8 @@ class Replay {
     if (!parsed) {
       ++counts.unreadable;
     } else if (parsed->status == AuditStatus::unauthenticated ||
-               parsed->status == AuditStatus::error || parsed->op.starts_with("AUDIT_")) {
+               parsed->status == AuditStatus::error || parsed->op.starts_with("AUDIT_") ||
+               parsed->op.ends_with("DELEGATIONTOKEN")) {
       ++counts.other;  // none of them says what an ACL decided
     } else if (parsed->doubtful) {
       ++counts.doubtful;
@@ -192,7 +193,9 @@ void print_counts(const Counts& counts, std::size_t calls, Output& out) {
            " calls judged, " + std::to_string(calls) + " decided otherwise");
   say(counts.without_key, "of them by their operation ACL only, as the line has no key");
   say(counts.other,
-      "lines of failed authentication, of other errors and of the log itself: nothing to judge");
+      "lines of failed authentication, of other errors, of tokens and of the log itself: nothing "
+      "to "
+      "judge");
   say(counts.doubtful, "lines not judged: a name has marks, escapes or was cut");
   say(counts.unknown, "lines not judged: an unknown operation, or a user without a short name");
   say(counts.unreadable, "lines are no audit lines");
