@@ -3,6 +3,7 @@
 
 #include <getopt.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace kmsctl {
@@ -36,8 +37,7 @@ void read_options(int argc, char** argv, const std::vector<OptionSpec>& specs, b
             optarg != nullptr ? optarg : "");
         break;
       default:
-        line.bad_option = true;
-        return;
+        line.bad_option = true;  // what follows is read all the same: --json may be in it
     }
   }
 }
@@ -62,11 +62,14 @@ CommandLine parse_command_line(int argc, char** argv) {
   CommandLine line;
   const auto global = global_options();
   read_options(argc, argv, {global.begin(), global.end()}, true, line);
-  if (line.bad_option) return line;
   for (int i = optind; i < argc; ++i) line.words.emplace_back(argv[i]);
   std::size_t taken = 0;
   line.command = find_command(line.words, taken);
-  if (line.command == nullptr) return line;
+  if (line.command == nullptr) {
+    if (std::find(line.words.begin(), line.words.end(), "--json") != line.words.end())
+      line.options["json"].emplace_back();
+    return line;
+  }
   line.words.resize(taken);
 
   // The rest, with the last word of the command in the place of a program's name.
