@@ -307,8 +307,9 @@ void Verifier::finish(Place end) {
     unmarked_.pop_back();
   }
   settle_unmarked(false);
-  if (rows_.empty() && unchained_ > 0)
-    add(Kind::unchained, end, "no line has a mark: the log was written without a chain");
+  if (rows_.empty())
+    add(Kind::no_chain, end,
+        "no line has a mark: the log was written without a chain, or replaced by one");
   for (const auto& [id, row] : rows_) {
     for (const auto& [first, gap] : row.gaps)
       add(Kind::removed, gap.place,

@@ -38,6 +38,7 @@ struct AuditFinding {
     repeated,   // the line has a number that was there before
     inserted,   // a line without a mark
     cut_off,    // a place that is known from elsewhere is not there
+    no_chain,   // no line at all has a mark
     wrong_key,  // the row was made with a key, or without, other than was given
     // Nothing wrong; to be known.
     leftover,   // of a write that failed: the server was told so, and answered 503
@@ -65,7 +66,7 @@ struct AuditReport {
   std::uint64_t problems = 0, more_findings = 0;
   std::uint64_t lines = 0, chained = 0;
   std::vector<AuditRow> rows;
-  // No problem. A log without any chained line is one.
+  // No problem. A log without any chained line has one: it may stand in the place of another.
   bool good() const noexcept { return problems == 0; }
 };
 

@@ -11,9 +11,9 @@ namespace {
 using kms::AuditFinding;
 
 std::string_view kind_name(AuditFinding::Kind kind) {
-  constexpr std::string_view names[] = {"changed",   "removed",   "moved",     "repeated",
-                                        "inserted",  "cut_off",   "wrong_key", "leftover",
-                                        "unchained", "continued", "open_end"};
+  constexpr std::string_view names[] = {"changed",  "removed",   "moved",     "repeated",
+                                        "inserted", "cut_off",   "no_chain",  "wrong_key",
+                                        "leftover", "unchained", "continued", "open_end"};
   return names[static_cast<std::size_t>(kind)];
 }
 

@@ -160,7 +160,18 @@ int print_help(const std::vector<std::string>& words, Output& out) {
   out.line("Options of every command:");
   print_options(global_options(), out);
   out.line("");
-  out.line("kmsctl(1) says more, exit statuses among it.");
+  Table first;
+  first.row({"httpd does not start", "kmsctl config check"});
+  first.row({"are all keys there, and whole?", "kmsctl keystore verify"});
+  first.row({"why was a call refused?", "kmsctl acl explain --user U --op DECRYPT_EEK --key K"});
+  first.row({"was the audit log changed?", "kmsctl audit verify kms-audit.log.1 kms-audit.log"});
+  out.line("Where to begin:");
+  first.print(out, "  ");
+  out.line("");
+  out.line("Exit status: 0 done, or yes; 1 no, or something was found; 2 wrong command line;");
+  out.line(
+      "3 server, file or configuration out of reach; 4 the server refuses the user; 5 failed.");
+  out.line("kmsctl(1) has examples of every command.");
   return kOk;
 }
 
