@@ -8,33 +8,9 @@ import threading
 import time
 
 import pytest
+from children import clients_on_all_children
 from client import Client
 from harness import Httpd, have_module, wait_for
-
-
-
-
-def clients_on_all_children(server: Httpd, wanted: int) -> dict[int, Client]:
-    """One kept connection to each of at least that many children; a connection stays with its child."""
-    found: dict[int, Client] = {}
-    spare = []
-    for i in range(300):
-        client = Client(server.port)
-        mark = f"{id(server)}-{i}"
-        assert client.call("GET", f"keys/names?mark={mark}&x", user="u").status == 200
-        # mod_log_config writes the query up to its end, where the user's name is.
-        pid = wait_for("the access log", lambda m=mark: next(
-            (int(line.split()[0]) for line in server.access_lines() if f"mark={m}&" in line), None))
-        if pid in found:
-            spare.append(client)  # kept open, so that the next connection goes elsewhere
-        else:
-            found[pid] = client
-        if len(found) >= wanted:
-            break
-    for client in spare:
-        client.close()
-    assert len(found) >= wanted, f"only {len(found)} children took connections"
-    return found
 
 
 def check_visibility(clients: list[Client], rounds: int) -> None:
