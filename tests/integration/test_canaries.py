@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 from client import Client, raw, unbase64
 from dropin import DropIn
-from harness import Area, Httpd, hadoop_xml, is_root, serving_account, wait_for
+from harness import Area, Httpd, free_port, hadoop_xml, is_root, serving_account, wait_for
+from tokens import Token, cancel, issue, read_bytes, read_vlong, renew, use as use_token, use_in_query
 
 
 class Canaries:
@@ -165,18 +166,39 @@ def use_badly(client: Client, canaries: Canaries, signature: str, material: str)
     raw(client.port, f"GET /kms/v1/?delegation={bad} HTTP/9.9\r\n\r\n".encode())
 
 
-def use_tokens(server: Httpd, canaries: Canaries) -> str:
-    """A delegation token made, used, renewed and cancelled, in header and query."""
+def use_tokens(server: Httpd, canaries: Canaries) -> None:
+    """A delegation token made, used, renewed and cancelled, in header and query; then what is no token any more, or never was."""
     client, nobody = Client(server.port), Client(server.port, user=None)
-    token = client.call("GET", "/kms/v1/?op=GETDELEGATIONTOKEN&renewer=u").json()["Token"]["urlString"]
+    token = issue(client, "u", "renewer=u")
     canaries.plant("token", token)
-    assert nobody.call("GET", "keys/names", headers={"X-Hadoop-Delegation-Token": token}).status == 200
-    assert nobody.call("GET", f"keys/names?delegation={token}").status == 200
+    password = canaries.plant("token password", Token.parse(token).password)
+    assert use_token(nobody, token).status == 200 and use_in_query(nobody, token).status == 200
     assert nobody.call("GET", f"key/absent/_eek?eek_op=wrong&delegation={token}").status >= 400
-    assert client.call("PUT", f"/kms/v1/?op=RENEWDELEGATIONTOKEN&token={token}").status == 200
-    assert nobody.call("PUT", f"/kms/v1/?op=CANCELDELEGATIONTOKEN&token={token}").status == 200
-    assert nobody.call("GET", f"keys/names?delegation={token}").status == 403
-    return token
+    assert renew(client, token, "u").status == 200
+    other = Token.parse(issue(client, "other", "renewer=u"))
+    canaries.plant("other password", other.password)
+    for text in (other.but(password=password), other.but(owner="admin"), other.text()[:-12], other.but(kind="x", sequence=9999)):
+        assert use_token(nobody, text).status == use_in_query(nobody, text).status == 403
+        assert renew(client, text, "u").status == 403 and cancel(nobody, text).status == 404
+        assert cancel(client, text, headers={"Cookie": client.call("GET", "keys/names").cookie()}).status == 404
+        assert renew(client, text, "mallory").status == 403 and renew(client, text, None).status == 403
+    assert nobody.call("GET", f"keys/names?token={token}&Delegation={token}").status == 401
+    assert cancel(nobody, token).status == 200 and use_in_query(nobody, token).status == 403
+    canaries.plant("master key of tokens", master_key(server.area.store / "kms.keystore.tokens"))
+
+
+def master_key(journal: Path) -> bytes:
+    """Of the first record that adds one: its type (5), id, end of its life, and the key with its length before it."""
+    data = journal.read_bytes()
+    at = 64
+    while data[at + 8] != 5:
+        at += 8 + int.from_bytes(data[at + 4:at + 8], "big") + 16
+        assert data[at:at + 4] == b"KTRC"
+    _, at = read_vlong(data, at + 9)
+    _, at = read_vlong(data, at)
+    key, _ = read_bytes(data, at)
+    assert len(key) == 32
+    return key
 
 
 @pytest.mark.smoke
@@ -185,7 +207,8 @@ def test_no_secret_is_said(logged: Logged, canaries: Canaries) -> None:
     use(logged, canaries)
     use_tokens(logged, canaries)
     logged.graceful()
-    assert {"keystore password", "cookie secret", "key material", "DEK", "cookie", "token"} <= set(canaries.planted)
+    assert {"keystore password", "cookie secret", "key material", "DEK", "cookie", "token", "token password",
+            "master key of tokens"} <= set(canaries.planted)
     texts = logged.texts()
     assert len(texts["error_log"]) > 10000 and b"access" in b" ".join(name.encode() for name in texts)
     assert canaries.finds(texts) == []
@@ -232,6 +255,37 @@ def test_passwords_from_elsewhere(registry, area: Area, canaries: Canaries, wher
     if where == "environment":
         server.environment = {}
     assert canaries.finds(texts) == []
+
+
+@pytest.mark.parametrize("ssl", [False, True], ids=["plain", "ssl"])
+def test_credentials_of_zookeeper(registry, area: Area, canaries: Canaries, ssl: bool) -> None:
+    """Cookie secrets and tokens in a ZooKeeper that is away, so that there is much to say; or one that cannot be used as asked."""
+    server = Logged(area)
+    registry.servers.append(server)
+    signer = "hadoop.kms.authentication.signer.secret.provider"
+    manager = "hadoop.kms.authentication.zk-dt-secret-manager"
+    stores = {f"{prefix}.ssl.{store}.{what}": canaries.word(f"{prefix} {store}") if what == "password" else "/nowhere.pem"
+              for prefix in (f"{signer}.zookeeper", manager) for store in ("keystore", "truststore")
+              for what in ("password", "location")}
+    area.write_site({
+        **stores, signer: "zookeeper", f"{signer}.zookeeper.connection.string": f"127.0.0.1:{free_port()}",
+        f"{signer}.zookeeper.auth.type": "none", f"{signer}.zookeeper.ssl.enabled": str(ssl).lower(),
+        f"{manager}.enable": "true", f"{manager}.zkConnectionString": "127.0.0.1:1", f"{manager}.zkAuthType": "none",
+        f"{manager}.ssl.enabled": str(ssl).lower(),
+    })
+    code, said = server.configtest()
+    assert canaries.finds({"configtest": said.encode()}) == []
+    if code != 0:
+        # No client of ZooKeeper in this build, or one without TLS.
+        assert "hadoop.kms.authentication." in said and len(canaries.planted) == 4
+        return
+    server.allow("KMS0333", "KMS0334", "KMS0336", "KMS0340", "KMS0508", "KMS0601", "KMS0335")
+    server.start()
+    client = Client(server.port)
+    assert client.names().status == 503 and client.call("GET", "/kms/v1/?op=GETDELEGATIONTOKEN").status == 503
+    assert use_token(client, Token("u", "u", "", 1, 2, 3, 4, b"p" * 20, "kms-dt", "").text()).status == 503
+    assert "KMS0334" in server.log_text() and "KMS0335" in server.log_text()
+    assert canaries.finds(server.texts()) == []
 
 
 def test_children_leave_no_core_file(logged: Logged) -> None:

@@ -77,7 +77,7 @@ void lists_as_in_hadoop(void**) {
   const auto vectors = unit::load_json("auth-vectors.json");
   std::size_t i;
   json_t* one;
-  json_array_foreach(json_object_get(vectors.get(), "acl"), i, one) {
+  json_array_foreach(unit::section(vectors, "acl", 19), i, one) {
     const auto groups = groups_answering(strings(json_object_get(one, "groups")));
     const std::string user = unit::text_of(one, "user"), real = unit::text_of(one, "realUser");
     const AccessList list(unit::text_of(one, "acl"));
@@ -128,7 +128,7 @@ void files_as_in_hadoop(void**) {
   TempDir dir;
   std::size_t i, k;
   json_t *one, *check;
-  json_array_foreach(json_object_get(vectors.get(), "acls"), i, one) {
+  json_array_foreach(unit::section(vectors, "acls", 50), i, one) {
     std::vector<std::string> warnings;
     const auto set = AclSet::load(dir.write("acls.xml", unit::text_of(one, "xml")), warnings);
     assert_true(set.ok());

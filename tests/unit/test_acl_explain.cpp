@@ -75,7 +75,7 @@ void lists_as_in_hadoop(void**) {
   const auto vectors = unit::load_json("auth-vectors.json");
   std::size_t i;
   json_t* one;
-  json_array_foreach(json_object_get(vectors.get(), "acl"), i, one) {
+  json_array_foreach(unit::section(vectors, "acl", 19), i, one) {
     const std::string text = unit::text_of(one, "acl"), user = unit::text_of(one, "user"),
                       real = unit::text_of(one, "realUser");
     const bool allowed = json_is_true(json_object_get(one, "allowed"));
@@ -117,7 +117,7 @@ void files_as_in_hadoop(void**) {
   TempDir dir;
   std::size_t i, k, asked = 0;
   json_t *one, *check;
-  json_array_foreach(json_object_get(vectors.get(), "acls"), i, one) {
+  json_array_foreach(unit::section(vectors, "acls", 50), i, one) {
     std::vector<std::string> warnings;
     const auto set = AclSet::load(dir.write("acls.xml", unit::text_of(one, "xml")), warnings);
     assert_true(set.ok());

@@ -51,7 +51,7 @@ constexpr std::string_view kMissing = "Invalid token string, missing attributes"
 
 void captured_cookies(void**) {
   const auto json = unit::load_json("auth-vectors.json");
-  const json_t* cookies = json_object_get(json.get(), "cookies_captured");
+  const json_t* cookies = unit::section(json, "cookies_captured", 27);
   std::size_t i;
   const json_t* c;
   json_array_foreach(cookies, i, c) {
@@ -79,7 +79,7 @@ void fixed_secret_cookies(void**) {
   const auto json = unit::load_json("auth-vectors.json");
   std::size_t i;
   const json_t* c;
-  json_array_foreach(json_object_get(json.get(), "cookies_fixed_secret"), i, c) {
+  json_array_foreach(unit::section(json, "cookies_fixed_secret", 3), i, c) {
     AuthToken token;
     token.user = text_of(c, "u");
     token.principal = text_of(c, "p");
@@ -259,7 +259,7 @@ void proxy_user_vectors(void**) {
   const auto json = unit::load_json("auth-vectors.json");
   std::size_t i;
   const json_t* v;
-  json_array_foreach(json_object_get(json.get(), "proxyusers"), i, v) {
+  json_array_foreach(unit::section(json, "proxyusers", 13), i, v) {
     Names of_do_as;
     std::size_t g;
     const json_t* group;

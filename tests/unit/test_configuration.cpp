@@ -44,7 +44,7 @@ void expansion_as_in_hadoop(void**) {
   const auto vectors = unit::load_json("configuration-vectors.json");
   std::size_t i;
   json_t* one;
-  json_array_foreach(json_object_get(vectors.get(), "expansion"), i, one) {
+  json_array_foreach(unit::section(vectors, "expansion", 280), i, one) {
     Configuration conf;
     conf.system_properties = {{"sys", "S"}, {"a", "SYS-A"}};
     conf.environment = vector_environment;
@@ -95,7 +95,7 @@ void files_as_in_hadoop(void**) {
   const auto vectors = unit::load_json("configuration-vectors.json");
   std::size_t i;
   json_t* one;
-  json_array_foreach(json_object_get(vectors.get(), "site_xml"), i, one) {
+  json_array_foreach(unit::section(vectors, "site_xml", 116), i, one) {
     print_message("%s\n", unit::text_of(one, "name").c_str());
     check_site_case(one);
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "auth/name_rules.h"
 #include "auth/tokens/identifier.h"
 #include "auth/tokens/writable.h"
 #include "crypto/base64.h"
@@ -50,8 +51,7 @@ std::string text_of_secret(const Secret& secret) {
 
 void numbers_of_java(void**) {
   const auto vectors = unit::load_json("auth-vectors.json");
-  const json_t* list = json_object_get(vectors.get(), "vlong");
-  assert_true(json_array_size(list) >= 13);
+  const json_t* list = unit::section(vectors, "vlong", 13);
   std::size_t i;
   json_t* each;
   json_array_foreach(list, i, each) {
@@ -94,16 +94,18 @@ void numbers_of_all_sizes(void**) {
 
 void tokens_of_the_real_server(void**) {
   const auto vectors = unit::load_json("auth-vectors.json");
-  const json_t* list = json_object_get(vectors.get(), "tokens_real");
-  assert_true(json_array_size(list) >= 6);
+  const json_t* list = unit::section(vectors, "tokens_real", 6);
   std::size_t i;
   json_t* each;
   json_array_foreach(list, i, each) {
     const std::string url_string = text_of(each, "urlString");
     const auto wire = WireToken::decode(url_string);
     assert_true(wire.ok());
+    assert_text(to_hex(base64_decode_lenient(url_string)), text_of(each, "rawHex"));
     assert_text(to_hex(wire->identifier), text_of(each, "identifierHex"));
+    assert_text(base64_encode(wire->identifier), text_of(each, "identifierBase64"));
     assert_text(to_hex(wire->password.view()), text_of(each, "passwordHex"));
+    assert_text(base64_encode(wire->password.view()), text_of(each, "passwordBase64"));
     assert_text(wire->kind, text_of(each, "kind"));
     assert_text(wire->service, text_of(each, "service"));
     assert_text(text_of_secret(wire->encode()), url_string);
@@ -124,14 +126,18 @@ void tokens_of_the_real_server(void**) {
 
 void tokens_of_a_known_key(void**) {
   const auto vectors = unit::load_json("auth-vectors.json");
-  const json_t* list = json_object_get(vectors.get(), "tokens_fixed_key");
-  assert_true(json_array_size(list) >= 3);
+  const json_t* list = unit::section(vectors, "tokens_fixed_key", 3);
+  // Those in force when they were made.
+  const auto rules = NameRules::parse("RULE:[2:$1@$0](.*@TEST\\.REALM)s/@.*// DEFAULT",
+                                      NameMechanism::hadoop, "TEST.REALM");
+  assert_true(rules.ok());
   std::size_t i;
   json_t* each;
   json_array_foreach(list, i, each) {
     TokenIdentifier id;
     id.owner = text_of(each, "owner");
-    id.renewer = text_of(each, "renewerStored");
+    id.renewer = *rules->short_name(text_of(each, "renewerGiven"));
+    assert_text(id.renewer, text_of(each, "renewerStored"));
     id.real_user = text_of(each, "realUser");
     id.issue_ms = number_of(each, "issueDate");
     id.max_ms = number_of(each, "maxDate");

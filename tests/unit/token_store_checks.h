@@ -121,7 +121,7 @@ inline void keys_roll(const OpenTokenStore& open) {
   const std::int64_t start = 1700000000000;
   const kms::MasterKeyPtr first = got(a->current_key(start, policy));
   assert_int_equal(first->expires_ms, start + 6000);
-  assert_true(first->secret.size() >= 8);
+  assert_int_equal(first->secret.size(), 32);
   // The last moment in which a token made with it can be renewed for the whole of its life.
   const kms::MasterKeyPtr again = got(b->current_key(start + 1000, policy));
   assert_int_equal(again->id, first->id);

@@ -15,7 +15,8 @@ namespace kms {
 namespace tokens {
 namespace {
 
-constexpr std::size_t kKeySize = 8;  // of Hadoop's key generator
+// Java's are of 8 bytes, which who has a token could search through without asking anybody.
+constexpr std::size_t kKeyBytes = 32;
 constexpr int kPollWaitMs = 20;
 
 Error not_open(const std::string& path) {
@@ -191,7 +192,7 @@ Result<MasterKeyPtr> FileTokenStore::current_key(std::int64_t now_ms, const KeyP
   KMS_TRY(commit([&](const TokenTable& table) -> Result<std::vector<Record>> {
     std::vector<Record> records;
     if (current(table) != nullptr) return records;  // another one was faster
-    Secret secret(kKeySize);
+    Secret secret(kKeyBytes);
     KMS_TRY(fill_private({secret.data(), secret.size()}));
     records.push_back(
         KeyAdded{{next_key_id(table), now_ms + policy.update_interval_ms + policy.max_lifetime_ms,
