@@ -258,6 +258,21 @@ def test_other_lifetimes_than_at_the_issue(httpd: Httpd) -> None:
     check_refused(use(client, forged))
 
 
+def test_a_token_file_that_is_taken_away(httpd: Httpd) -> None:
+    """What docs/security.md says to do when a token has got out: none of before is good any more, new ones are."""
+    httpd.start()
+    old = issue(Client(httpd.port))
+    httpd.stop()
+    (httpd.area.store / "kms.keystore.tokens").unlink()
+    httpd.start()
+    client = Client(httpd.port)
+    for _ in range(20):
+        fresh = issue(client)
+        assert use(client, fresh).status == 200
+    check_refused(use(client, old), NOT_FOUND)
+    assert renew(client, old).status == 403 and cancel(client, old).status == 404
+
+
 def test_a_token_file_that_breaks(httpd: Httpd) -> None:
     """Damage in the middle is said and kept beside; it never makes a token valid, and what is whole stays."""
     httpd.start()

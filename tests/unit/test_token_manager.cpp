@@ -106,6 +106,41 @@ std::string in_words(const TokenIdentifier& id) {
   return "(" + id.text() + ")";
 }
 
+// Issued under other rules, by another node for instance.
+void owners_without_a_short_name(void**) {
+  Served served;
+  for (const std::string name : {"alice@OTHER.REALM", "a/b/c@EXAMPLE.COM"}) {
+    TokenManager::Request behind = Served::request_of("alice", "yarn");
+    behind.real_user = name;
+    for (const std::string& token : {served.issue(name, "yarn"), served.issue(behind)}) {
+      const auto user = served.tokens->verify(token);
+      assert_false(user.ok());
+      assert_true(user.error().kind == ErrorKind::authentication);
+      const std::string start =
+          "java.lang.IllegalArgumentException: Illegal principal name " + name + ": ";
+      assert_text(user.error().message.substr(0, start.size()), start);
+      assert_false(served.tokens->cancel(token, "").ok());
+    }
+  }
+}
+
+void names_have_an_end(void**) {
+  Served served;
+  const std::string most(1024, 'n'), more(1025, 'n');
+  TokenManager::Request request = Served::request_of(most, most);
+  request.real_user = most;
+  assert_true(served.tokens->verify(served.issue(request)).ok());
+  for (std::string TokenManager::Request::*name :
+       {&TokenManager::Request::owner, &TokenManager::Request::renewer,
+        &TokenManager::Request::real_user}) {
+    TokenManager::Request longer = request;
+    longer.*name = more;
+    const auto refused = served.tokens->issue(longer);
+    assert_false(refused.ok());
+    assert_true(refused.error().kind == ErrorKind::invalid_argument);
+  }
+}
+
 void issued_tokens(void**) {
   Served served;
   const std::int64_t before = now_ms();
@@ -397,6 +432,8 @@ int main() {
       cmocka_unit_test(renewers),
       cmocka_unit_test(used_tokens),
       cmocka_unit_test(refused_tokens),
+      cmocka_unit_test(owners_without_a_short_name),
+      cmocka_unit_test(names_have_an_end),
       cmocka_unit_test(renewals),
       cmocka_unit_test(refused_renewals),
       cmocka_unit_test(cancelled_tokens),

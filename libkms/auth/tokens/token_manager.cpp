@@ -18,6 +18,8 @@ constexpr std::string_view kInvalidToken =
     "org.apache.hadoop.security.token.SecretManager$InvalidToken: ";
 constexpr std::string_view kAccessControl = "org.apache.hadoop.security.AccessControlException: ";
 constexpr std::int64_t kFirstPurgeMs = 5000;  // Java's thread wakes as often
+// Tokens are kept in the memory of every process, for days.
+constexpr std::size_t kMaxNameBytes = 1024;
 
 Error refused(std::string_view java_class, std::string text) {
   return Error(ErrorKind::authentication, text.insert(0, java_class));
@@ -118,6 +120,10 @@ Result<Secret> TokenManager::issue(const Request& request) {
   id.max_ms = now + life;
   id.sequence = *sequence;
   id.master_key_id = (*key)->id;
+  for (const std::string* name : {&id.owner, &id.renewer, &id.real_user})
+    if (name->size() > kMaxNameBytes)
+      return Error(ErrorKind::invalid_argument, "A name in the token is longer than " +
+                                                    std::to_string(kMaxNameBytes) + " bytes");
   WireToken wire;
   wire.identifier = id.encode();
   auto password = token_password((*key)->secret.view(), wire.identifier);
