@@ -72,7 +72,21 @@ Result<std::optional<PathMatch>> match_named(std::string_view rest, Resource pla
   return named(plain, rest);
 }
 
+constexpr std::string_view kKey = "/kms/v1/key/", kKeyVersion = "/kms/v1/keyversion/";
+
 }  // namespace
+
+std::string path_template(Resource resource) {
+  for (const SubResource& row : kFixed)
+    if (row.resource == resource) return std::string(row.segment);
+  const std::string key = std::string(kKey) + "{name}";
+  for (const SubResource& sub : kKeySubResources)
+    if (sub.resource == resource) return key + "/" + std::string(sub.segment);
+  const std::string version = std::string(kKeyVersion) + "{version}";
+  for (const SubResource& sub : kVersionSubResources)
+    if (sub.resource == resource) return version + "/" + std::string(sub.segment);
+  return resource == Resource::key ? key : version;
+}
 
 std::string percent_decode(std::string_view text, bool plus_is_space) {
   std::string out;
@@ -122,8 +136,6 @@ Result<std::optional<PathMatch>> match_path(std::string_view raw_path) {
   for (const SubResource& row : kFixed)
     if (fixed == row.segment) return std::optional(PathMatch{row.resource, {}});
 
-  constexpr std::string_view kKey = "/kms/v1/key/";
-  constexpr std::string_view kKeyVersion = "/kms/v1/keyversion/";
   const std::string_view whole = path;
   if (whole.starts_with(kKey))
     return match_named(whole.substr(kKey.size()), Resource::key, kKeySubResources);

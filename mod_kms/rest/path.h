@@ -38,6 +38,10 @@ struct PathMatch {
 // NUL.
 Result<std::optional<PathMatch>> match_path(std::string_view raw_path);
 
+// The path of a resource, with {name} or {version} where those stand: how it is called where no
+// client's name may be shown.
+std::string path_template(Resource resource);
+
 // Decodes %XX; with plus_is_space also '+', as in a query. A '%' without two hex digits stays as it
 // is.
 std::string percent_decode(std::string_view text, bool plus_is_space);

@@ -34,10 +34,30 @@ def sources():
         yield from sorted((ROOT / folder).rglob("*.h"))
 
 
-def check_directives():
-    """conf.d/kms.conf has each directive; where it stands behind "#" that is its default."""
+def code_tables():
     printed = subprocess.run([pathlib.Path("tools/reference/print_tables").resolve()], capture_output=True, check=True)
-    defaults = {row["name"]: row["default"] for row in json.loads(printed.stdout)["directives"]}
+    return json.loads(printed.stdout)
+
+
+def check_openapi(tables):
+    """Each route of the code is an operation of docs/openapi.yaml, and the other way round."""
+    operations, path = set(), None
+    for line in read("docs/openapi.yaml").splitlines():
+        if found := re.fullmatch(r"  (/\S*):", line):
+            path = found[1]
+        elif re.fullmatch(r"\S+:", line):
+            path = None
+        elif path and (found := re.fullmatch(r"    (get|put|post|delete|patch):", line)):
+            operations.add(f"{found[1].upper()} {path}")
+    # Told by the query and not by the path, in rest/token_operations.cpp.
+    tokens = {"GET /kms/v1/", "PUT /kms/v1/"}
+    compare("operation", {f"{row['method']} {row['path']}" for row in tables["routes"]} | tokens, operations,
+            "mod_kms/rest/routes.cpp", "docs/openapi.yaml")
+
+
+def check_directives(tables):
+    """conf.d/kms.conf has each directive; where it stands behind "#" that is its default."""
+    defaults = {row["name"]: row["default"] for row in tables["directives"]}
     lines = re.findall(r"^\s*(#?)\s*(KMS[A-Z][A-Za-z]+) (\S.*)$", read("conf.d/kms.conf"), re.M)
     compare("directive", set(defaults), {name for _, name, _ in lines}, "mod_kms/directive_table.inc",
             "conf.d/kms.conf")
@@ -93,7 +113,9 @@ def check_boundaries():
             problems.append(f"{inside} has more than 600 lines")
 
 
-check_directives()
+code = code_tables()
+check_directives(code)
+check_openapi(code)
 check_messages()
 check_licence()
 check_boundaries()

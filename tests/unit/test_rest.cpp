@@ -219,6 +219,15 @@ void eek_lists_are_what_jansson_writes(void**) {
 }
 
 // Denying by default: every route of the API is in the table with an op ACL, and nothing twice.
+void templates_lead_to_their_resource(void**) {
+  for (const Route& route : routes()) {
+    const std::string path = path_template(route.resource);
+    const bool named = path.find('{') != std::string::npos;
+    const bool version = path.find("{version}") != std::string::npos;
+    expect_path(path.c_str(), route.resource, version ? "{version}" : named ? "{name}" : "");
+  }
+}
+
 void route_table_is_whole(void**) {
   assert_int_equal(routes().size(), 14);
   for (const Route& a : routes()) {
@@ -243,6 +252,7 @@ int main() {
       cmocka_unit_test(materials_are_put_in_place),
       cmocka_unit_test(eek_lists_are_what_jansson_writes),
       cmocka_unit_test(route_table_is_whole),
+      cmocka_unit_test(templates_lead_to_their_resource),
   };
   return cmocka_run_group_tests_name("rest", tests, nullptr, nullptr);
 }

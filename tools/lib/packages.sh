@@ -33,6 +33,7 @@ serve  cmd:curl             curl             curl               curl
 serve  cmd:setsid           util-linux       util-linux         util-linux
 check  pc:cmocka            libcmocka-dev    libcmocka-devel    libcmocka-devel
 check  python:pytest        python3-pytest   -                  -
+check  python:ensurepip     python3-venv     -                  -
 check  mod:ssl              apache2-bin      mod_ssl            apache2-event
 check  cmd:openssl          openssl          openssl            openssl-3
 check  cmd:sslscan          sslscan          -                  -
@@ -176,7 +177,7 @@ python311 in the module Python 3, apache2-mod_auth_gssapi in Package Hub."
   esac
 }
 
-# Installs what the groups named lack. pytest may also come another way, see ensure_pytest.
+# Installs what the groups named lack. pytest may also come another way, see ensure_test_python.
 install_missing() {
   local manager missing packages
 
@@ -193,14 +194,21 @@ install_missing() {
   [ -z "$missing" ] || die "still missing after the installation: $(echo "$missing" | cut -d' ' -f1 | paste -sd' ')"
 }
 
-# Makes a python3 with pytest in the build tree where the distribution's does not serve.
-ensure_pytest() {
-  find_python pytest >/dev/null && return
+# What the tests on a real httpd need, as pip and as Python call it. The distributions have no schemathesis.
+test_packages=('pytest>=7,<10' 'schemathesis>=4,<5')
+test_modules='pytest, schemathesis'
+
+# Makes a python3 with these in the build tree, where none that is there has them all. Without them, but with the
+# distribution's pytest, the tests that need more fail.
+ensure_test_python() {
+  find_python "$test_modules" >/dev/null && return
   local base
-  base=$(find_python) || die "no python3 of at least 3.9"
-  say "making a Python environment with pytest in $build_dir/python"
+  base=$(find_python ensurepip) || die "no python3 of at least 3.9 that can make an environment (python3-venv)"
+  say "making a Python environment with ${test_packages[*]} in $build_dir/python"
   mkdir -p "$build_dir"
-  "$base" -m venv "$build_dir/python" >&2
-  "$build_dir/python/bin/pip" -q install 'pytest>=7,<10' >&2
-  find_python pytest >/dev/null || die "pytest is not there, even after pip install"
+  if "$base" -m venv "$build_dir/python" >&2 && "$build_dir/python/bin/pip" -q install "${test_packages[@]}" >&2; then
+    find_python "$test_modules" >/dev/null && return
+  fi
+  say "pip could not install them"
+  find_python pytest >/dev/null || die "there is no pytest"
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Prints the tables that the code goes by as JSON: the directives of httpd and the properties of
-// Hadoop. make_reference.py writes the reference pages from it, check_docs.py compares.
+// Prints the tables that the code goes by as JSON: the directives of httpd, the properties of
+// Hadoop, the routes of the REST API. make_reference.py writes the reference pages from it,
+// check_docs.py compares.
 #include <jansson.h>
 
 #include <cstdio>
@@ -8,6 +9,7 @@
 #include <string>
 
 #include "hadoop/settings.h"
+#include "rest/routes.h"
 
 namespace {
 
@@ -104,12 +106,24 @@ json_t* properties() {
   return list;
 }
 
+json_t* routes() {
+  json_t* list = json_array();
+  for (const kms::rest::Route& route : kms::rest::routes()) {
+    json_t* one = json_object();
+    json_object_set_new(one, "method", text(route.method));
+    json_object_set_new(one, "path", text(kms::rest::path_template(route.resource)));
+    json_array_append_new(list, one);
+  }
+  return list;
+}
+
 }  // namespace
 
 int main() {
   const std::unique_ptr<json_t, decltype(&json_decref)> all(json_object(), json_decref);
   json_object_set_new(all.get(), "directives", directives());
   json_object_set_new(all.get(), "properties", properties());
+  json_object_set_new(all.get(), "routes", routes());
   if (json_dumpf(all.get(), stdout, JSON_INDENT(1)) != 0 || std::puts("") < 0) return 1;
   return 0;
 }
