@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Fails when code and documents disagree on directives or message ids; make_reference.py compares the reference pages.
+"""Fails when code and documents disagree on directives, properties, operations of the REST API or message ids.
 
 A check that finds nothing to check has failed too: an empty list means that the pattern no longer fits.
 """
@@ -51,8 +51,11 @@ def check_openapi(tables):
             operations.add(f"{found[1].upper()} {path}")
     # Told by the query and not by the path, in rest/token_operations.cpp.
     tokens = {"GET /kms/v1/", "PUT /kms/v1/"}
-    compare("operation", {f"{row['method']} {row['path']}" for row in tables["routes"]} | tokens, operations,
-            "mod_kms/rest/routes.cpp", "docs/openapi.yaml")
+    pages = {f"GET {path}" for path in re.findall(r'"(/[a-z/]+)"', read("mod_kms/pages/pages.cpp"))}
+    if not pages:
+        problems.append("no path of a page found in mod_kms/pages/pages.cpp")
+    compare("operation", {f"{row['method']} {row['path']}" for row in tables["routes"]} | tokens | pages, operations,
+            "the tables of routes and pages", "docs/openapi.yaml")
 
 
 def check_directives(tables):
@@ -66,6 +69,14 @@ def check_directives(tables):
         # Words in parentheses say that there is no value; what has ${...} in it is an example's business.
         if comment and not default.startswith("(") and "${" not in default and value.strip('"') != default:
             problems.append(f"conf.d/kms.conf: {name} {value} behind '#', but its default is {default}")
+
+
+def check_reference():
+    """The pages that are made from the tables are what they would be made to now."""
+    made = subprocess.run([sys.executable, ROOT / "tools/reference/make_reference.py"], capture_output=True, text=True,
+                          check=False)
+    if made.returncode != 0:
+        problems.append((made.stdout + made.stderr).strip())
 
 
 def check_messages():
@@ -116,6 +127,7 @@ def check_boundaries():
 code = code_tables()
 check_directives(code)
 check_openapi(code)
+check_reference()
 check_messages()
 check_licence()
 check_boundaries()

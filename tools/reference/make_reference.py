@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes docs/directives.md and docs/properties.md from the tables of the code, which print_tables prints.
 
-Without --write it changes nothing and fails when a page is not what it would write: make check runs it so.
+Without --write it changes nothing and fails when a page is not what it would write: check_docs.py runs it so.
 The facts are made: the list under each heading, and what stands between the lines "<!-- made: ... -->" and
 "<!-- end -->". The prose is written by hand, in the page, and kept.
 """
