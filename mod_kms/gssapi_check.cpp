@@ -105,6 +105,7 @@ class Check {
       not_loaded(auth_type->where + ": 'AuthType GSSAPI'");
     } else {
       block(place, *auth_type, tls);
+      require(place);
     }
   }
 
@@ -141,6 +142,29 @@ class Check {
               : section.where + ": " + what + section.label + " has no AuthType; " + remedy);
   }
 
+  // httpd asks nobody who he is where no Require is about users. The innermost section with any
+  // Require counts, as far as AuthMerging does not say otherwise.
+  void require(const Place& place) {
+    if (place.find("authmerging") != nullptr) return;
+    const Section* counts = nullptr;
+    for (const Section* layer : place.layers)
+      if (layer->find("require") != nullptr) counts = layer;
+    const auto about_users = [](const Statement& s) {
+      if (s.name != "require" || s.words.empty()) return false;
+      for (const char* other : {"all", "env", "expr", "forward-dns", "host", "ip", "local",
+                                "method", "not", "ssl", "ssl-verify-client"})
+        if (strcasecmp(s.words.front().c_str(), other) == 0) return false;
+      return true;
+    };
+    if (counts != nullptr &&
+        std::any_of(counts->statements.begin(), counts->statements.end(), about_users))
+      return;
+    warn("KMS0537",
+         (counts != nullptr ? counts->find("require")->where : place.layers.back()->where) +
+             ": 'Require valid-user' is missing here, so nobody's ticket is looked at "
+             "(KMS0303)");
+  }
+
   // Without a keytab of its own mod_auth_gssapi takes what libkrb5 takes.
   void host_keytab(const std::string& where) {
     warn("KMS0523", where +
@@ -162,10 +186,7 @@ class Check {
     lost(stating, first);
     keytab(counts, first);
     risks(counts);
-    if (const Statement* mech = counts.find("gssapiallowedmech"); !is(mech, "krb5"))
-      warn("KMS0524", (mech != nullptr ? *mech : first).where +
-                          ": 'GssapiAllowedMech krb5' is missing: other mechanisms than Kerberos "
-                          "are taken and then refused (KMS0306)");
+    mechanisms(counts, first);
     transport(first, counts.find("gssapisslonly"), tls);
   }
 
@@ -224,6 +245,24 @@ class Check {
       error("KMS0529", what + " holds no key of a principal HTTP/HOST, which clients ask for");
   }
 
+  void mechanisms(const Section& counts, const Statement& first) {
+    std::vector<std::string> allowed;
+    const Statement* place = &first;
+    for (const Statement& statement : counts.statements) {
+      if (statement.name != "gssapiallowedmech") continue;
+      place = &statement;
+      allowed.insert(allowed.end(), statement.words.begin(), statement.words.end());
+    }
+    const auto is_krb5 = [](const std::string& word) {
+      return strcasecmp(word.c_str(), "krb5") == 0;
+    };
+    if (!allowed.empty() && std::all_of(allowed.begin(), allowed.end(), is_krb5)) return;
+    warn("KMS0524", place->where +
+                        ": other mechanisms than Kerberos are allowed here, and who comes "
+                        "by them is refused in the end (KMS0306): 'GssapiAllowedMech "
+                        "krb5', and no other");
+  }
+
   void risks(const Section& counts) {
     if (const Statement* s = counts.find("gssapilocalname"); is(s, "on"))
       error("KMS0530", s->where +
@@ -278,7 +317,7 @@ class Check {
 };
 
 std::vector<ServerText> relevant_text(const server_rec* main_server) {
-  return read_config_tree(main_server, {"kmsengine", "authtype", "gssapi", "sslengine"});
+  return read_config_tree(main_server, {"kmsengine", "auth", "gssapi", "require", "sslengine"});
 }
 
 }  // namespace

@@ -157,6 +157,9 @@ def test_risky_directives(secured: Httpd, line: str, told: str | None, fatal: bo
 def test_mechanism_and_keytab_that_are_not_stated(secured: Httpd, keytab: Path) -> None:
     secured.location = ENGINE + f"  GssapiCredStore keytab:{keytab}\n"
     assert said(secured)[:2] == (0, {("KMS0524", place(secured, "GssapiCredStore"))})
+    for mechanisms in ("krb5 ntlmssp", "iakerb"):
+        secured.location = ENGINE + good(keytab).replace("krb5", mechanisms)
+        assert said(secured)[:2] == (0, {("KMS0524", place(secured, "GssapiAllowedMech"))})
     secured.location = ENGINE + "  GssapiAllowedMech krb5\n"
     assert said(secured)[:2] == (0, {("KMS0523", place(secured, "GssapiAllowedMech"))})
     secured.location = ENGINE + good(keytab).replace("keytab:", "client_keytab:")
@@ -204,6 +207,26 @@ def test_a_folder_that_the_children_cannot_pass(secured: Httpd, keytab: Path) ->
     secured.location = ENGINE + good(copy)
     status, found, text = said(secured)
     assert status != 0 and found == {("KMS0526", place(secured, "GssapiCredStore"))}, text
+
+
+@pytest.mark.parametrize("lines, told", [
+    ("", "<Location"), ("Require all granted", "Require"), ("Require ip 127.0.0.1", "Require"),
+    ("Require user alice", None), ("<RequireAny>\nRequire ip 127.0.0.1\nRequire valid-user\n</RequireAny>", None),
+    ("Require all granted\nAuthMerging And", None)])
+def test_nobody_is_asked(secured: Httpd, keytab: Path, lines: str, told: str | None) -> None:
+    secured.more_modules.append("authz_host")
+    secured.location = f"  KMSEngine On\n  AuthType GSSAPI\n{good(keytab)}{lines}\n"
+    status, found, text = said(secured)
+    assert status == 0 and found == ({("KMS0537", place(secured, told))} if told else set()), text
+
+
+def test_a_request_that_nobody_was_asked_about(secured: Httpd, kdc: Kdc) -> None:
+    """What configtest warned of."""
+    secured.location = secured.location.replace("valid-user", "all granted")
+    secured.usual.add("KMS0537")
+    secured.start()
+    secured.expect("KMS0303")
+    assert ask(kdc.login("alice"), secured.port).status == 500
 
 
 # -- sections, which mod_auth_gssapi does not merge

@@ -13,7 +13,11 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.io.ByteArrayOutputStream;
+import java.io.PrintStream;
 import java.net.URI;
+import java.nio.charset.StandardCharsets;
+import java.security.AccessController;
 import java.security.PrivilegedExceptionAction;
 import java.util.ArrayList;
 import java.util.HashSet;
@@ -22,15 +26,19 @@ import java.util.Set;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import javax.security.auth.Subject;
 import javax.security.auth.kerberos.KerberosTicket;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.crypto.key.KeyProvider.KeyVersion;
+import org.apache.hadoop.crypto.key.KeyShell;
 import org.apache.hadoop.crypto.key.kms.KMSClientProvider;
 import org.apache.hadoop.security.UserGroupInformation;
 import org.apache.hadoop.security.token.Token;
 import org.apache.hadoop.security.token.delegation.web.DelegationTokenIdentifier;
+import org.apache.hadoop.util.ToolRunner;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
 
 /** The Java client of a secure cluster: tickets, delegation tokens, proxy users, and who is kept out. */
 class KerberosClientTest {
@@ -85,6 +93,23 @@ class KerberosClientTest {
       kms.deleteKey(key);
       return null;
     });
+  }
+
+  /** {@code hadoop key list}. */
+  @Test
+  void theShell() throws Exception {
+    String key = call(alice, server, conf, kms -> kms.createKey("shell-" + System.nanoTime(), options(128)).getName());
+    ByteArrayOutputStream printed = new ByteArrayOutputStream();
+    PrintStream out = System.out;
+    System.setOut(new PrintStream(printed, true, StandardCharsets.UTF_8));
+    try {
+      int status = alice.doAs((PrivilegedExceptionAction<Integer>) () ->
+          ToolRunner.run(conf, new KeyShell(), new String[] {"list", "-provider", server.toString()}));
+      assertEquals(0, status);
+    } finally {
+      System.setOut(out);
+    }
+    assertMentions(printed.toString(StandardCharsets.UTF_8), key);
   }
 
   /** Threads of one user share a client, which has one cookie. */
@@ -207,7 +232,7 @@ class KerberosClientTest {
   }
 
   /** Tries until it is refused and says why. */
-  private static String refusedWithin(int seconds, org.junit.jupiter.api.function.Executable attempt) throws Exception {
+  private static String refusedWithin(int seconds, Executable attempt) throws Exception {
     long end = System.nanoTime() + seconds * 1_000_000_000L;
     while (System.nanoTime() < end) {
       try {
@@ -244,8 +269,7 @@ class KerberosClientTest {
 
   private static long issuedAt(UserGroupInformation user) throws Exception {
     return user.doAs((PrivilegedExceptionAction<Long>) () -> {
-      javax.security.auth.Subject subject =
-          javax.security.auth.Subject.getSubject(java.security.AccessController.getContext());
+      Subject subject = Subject.getSubject(AccessController.getContext());
       return subject.getPrivateCredentials(KerberosTicket.class).stream()
           .filter(t -> t.getServer().getName().startsWith("krbtgt/" + REALM))
           .mapToLong(t -> t.getAuthTime().getTime()).max().orElse(0);
