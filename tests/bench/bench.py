@@ -24,6 +24,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "integration"))
 # pylint: disable=wrong-import-position,import-error
+import bench_audit  # noqa: E402
 from client import Client, decrypt_body, quote  # noqa: E402
 from harness import PASSWORD, TOP, Area, Httpd, die_with_parent, free_port, have_module, load_module  # noqa: E402
 
@@ -295,6 +296,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--keys", type=int, default=1000, help="default: %(default)s")
     parser.add_argument("--batch", type=int, default=10000, help="EEKs of a re-encryption (default: %(default)s)")
     parser.add_argument("--warm-up", type=int, default=24, help="seconds of each server (default: %(default)s)")
+    parser.add_argument("--audit", action="store_true",
+                        help="measure decrypts with KMSAuditDurability none, write and fsync beside each other, nothing else")
+    parser.add_argument("--chain", action="store_true", help="with --audit: write and fsync with KMSAuditChain On")
     parser.add_argument("--no-java", action="store_true", help="without the Java KMS")
     parser.add_argument("--no-install", action="store_true", help="install nothing")
     parser.add_argument("--check", action="store_true", help="exit status 1 where a ratio is not reached")
@@ -304,6 +308,12 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     args = arguments()
     area = Area()
+    if args.audit:
+        try:
+            bench_audit.measure(args, area, sys.modules[__name__])
+        finally:
+            area.remove()
+        return 0
     server = prepare_httpd(area)
     java = None
     try:
