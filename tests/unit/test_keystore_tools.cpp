@@ -236,6 +236,84 @@ void a_file_that_changes_meanwhile_is_left_alone(void**) {
   assert_text(unit::read_file(path), now);
 }
 
+// --- damaged files ---
+
+// The keys of a new file that was made of what is left of a damaged one: "a:2 b:1", with versions.
+std::string salvaged(const TempDir& dir, std::string_view damaged, std::size_t gaps) {
+  const auto path = dir.write("damaged", damaged);
+  const Salvage wreck = must(salvage(path, kPassword));
+  assert_int_equal(wreck.lost.size(), gaps);
+  RepairOptions options;
+  options.drop_broken = true;
+  options.iterations = kMinIterations;
+  const RepairPlan plan = must(plan_repair(wreck.found, kPassword, options));
+  const auto fresh = dir.path("fresh");
+  std::filesystem::remove(fresh);
+  assert_true(write_salvaged(path, fresh, plan, kPassword).ok());
+  // What is there is never written over.
+  assert_error(write_salvaged(path, fresh, plan, kPassword), ErrorKind::io, "fresh");
+  assert_text(unit::read_file(path), damaged);
+  unit::Log log;
+  const auto store = unit::open_or_fail(fresh, log);
+  std::string text;
+  auto names = must(store->names());
+  std::sort(names.begin(), names.end());
+  for (const std::string& name : names)
+    text += name + ":" + std::to_string(must(store->versions(name)).size()) + " ";
+  return text;
+}
+
+void damaged_files_are_salvaged(void**) {
+  TempDir dir;
+  const auto path =
+      Builder().key("a", 2).version("a@0", 1).version("a@1", 2).key("b", 1).version("b@0", 3).write(
+          dir);
+  const std::string whole = unit::read_file(path);
+  assert_text(salvaged(dir, whole, 0), "a:2 b:1 ");
+  // The digest, and the count of entries.
+  std::string damaged = whole;
+  damaged.back() ^= 1;
+  assert_text(salvaged(dir, damaged, 0), "a:2 b:1 ");
+  damaged = whole;
+  damaged[11] = 2;
+  assert_text(salvaged(dir, damaged, 0), "a:2 b:1 ");
+  // Cut off in the digest, and in the last entry.
+  assert_text(salvaged(dir, whole.substr(0, whole.size() - 5), 1), "a:2 b:1 ");
+  const std::size_t last = whole.find("b@0") - 6;
+  assert_text(salvaged(dir, whole.substr(0, last + 40), 1), "a:2 b:0 ");
+  // Metadata that cannot be read is made anew from the versions.
+  damaged = whole;
+  damaged[12] = 9;
+  assert_text(salvaged(dir, damaged, 1), "a:2 b:1 ");
+  // In the middle of an entry: of its structure, and of what is sealed.
+  damaged = whole;
+  damaged.replace(whole.find("a@1") + 11, 40, 40, '\0');
+  assert_text(salvaged(dir, damaged, 1), "a:1 b:1 ");
+  // Bytes that were put in.
+  damaged = whole;
+  damaged.insert(last, "\0\0\0\3 and more that is no entry", 30);
+  assert_text(salvaged(dir, damaged, 1), "a:2 b:1 ");
+}
+
+void nothing_to_salvage(void**) {
+  TempDir dir;
+  assert_error(salvage(dir.path("none"), kPassword), ErrorKind::io, "no such file");
+  for (const std::string& text :
+       {std::string(), std::string("x"), std::string(5000, '\0'), std::string(300, '\3')})
+    assert_error(salvage(dir.write("no", text), kPassword), ErrorKind::corrupt, "no: none of 0");
+  const auto path = Builder().key("a", 1).version("a@0").write(dir);
+  assert_error(salvage(path, Secret(std::string_view("other"))), ErrorKind::corrupt,
+               "none of 2 entries can be opened; is it the right password?");
+  // Wherever it is cut, and whatever byte is another one.
+  const std::string whole = unit::read_file(path);
+  for (std::size_t i = 0; i < whole.size(); i += 7) {
+    static_cast<void>(salvage(dir.write("cut", whole.substr(0, i)), kPassword));
+    std::string changed = whole;
+    changed[i] = static_cast<char>(changed[i] ^ 0x55);
+    static_cast<void>(salvage(dir.write("changed", changed), kPassword));
+  }
+}
+
 // --- taking keys over ---
 
 void keys_are_taken_over_as_they_are(void**) {
@@ -355,6 +433,8 @@ int main() {
       cmocka_unit_test(nothing_to_mend),
       cmocka_unit_test(what_can_be_mended),
       cmocka_unit_test(a_file_that_changes_meanwhile_is_left_alone),
+      cmocka_unit_test(damaged_files_are_salvaged),
+      cmocka_unit_test(nothing_to_salvage),
       cmocka_unit_test(keys_are_taken_over_as_they_are),
       cmocka_unit_test(a_dry_run_changes_nothing),
       cmocka_unit_test(what_is_there_is_left_alone),

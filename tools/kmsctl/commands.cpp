@@ -118,6 +118,7 @@ constexpr OptionSpec kVerify[] = {
 constexpr OptionSpec kRepair[] = {
     {"apply", nullptr, "write it, after a backup; default: only say what would be done"},
     {"drop-broken", nullptr, "take entries away that cannot be opened"},
+    {"salvage-to", "FILE", "write what can be read of a damaged file into a new one", "@file"},
     {"password-file", "FILE",
      "password of the keystore; default $HADOOP_KEYSTORE_PASSWORD, then that of the configuration",
      "@file"},

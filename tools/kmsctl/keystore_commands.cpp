@@ -35,10 +35,11 @@ Result<KeystoreAccess> file_access(const Invocation& call) {
 }
 
 // Key derivation takes its time, so there is a bar.
-Result<Inspection> inspect_with_bar(const KeystoreAccess& access, const Output& out) {
+template <typename Look>
+auto with_bar(const KeystoreAccess& access, const Output& out, Look look) {
   std::mutex mutex;
   std::optional<Progress> bar;
-  return kms::jceks::inspect(access.path, access.password, [&](std::size_t total) {
+  return look(access.path, access.password, [&](std::size_t total) {
     const std::lock_guard hold(mutex);
     if (!bar) bar.emplace(out, "entries", total);
     bar->step();
@@ -80,12 +81,60 @@ json_t* number(std::size_t n) {
   return json_integer(static_cast<json_int_t>(n));
 }
 
+void report_steps(const kms::jceks::RepairPlan& plan, const char* what, Output& out) {
+  json_t* steps = json_array();
+  for (const auto& step : plan.steps) {
+    out.line(std::string(what) + ": '" + shown(step.entry) + "' " + shown(step.text));
+    json_t* one = json_object();
+    json_object_set_new(one, "entry", json_text(step.entry));
+    json_object_set_new(one, "text", json_text(step.text));
+    json_array_append_new(steps, one);
+  }
+  out.set("steps", steps);
+}
+
+void report_lost(const std::vector<kms::jceks::ByteRange>& lost, Output& out) {
+  json_t* list = json_array();
+  for (const auto& range : lost) {
+    out.line("error: bytes " + std::to_string(range.begin) + " to " + std::to_string(range.end) +
+             " of the file are no entry");
+    json_t* one = json_object();
+    json_object_set_new(one, "begin", number(range.begin));
+    json_object_set_new(one, "end", number(range.end));
+    json_array_append_new(list, one);
+  }
+  out.set("lost", list);
+}
+
+// What is left of a damaged file, into a new one.
+int run_salvage(Invocation& call, const KeystoreAccess& access) {
+  auto wreck = with_bar(access, call.out, kms::jceks::salvage);
+  if (!wreck.ok()) return cannot_inspect(call, wreck.error());
+  report_lost(wreck->lost, call.out);
+  const std::size_t errors = report(wreck->found, call.out);
+  kms::jceks::RepairOptions options;
+  options.drop_broken = true;
+  auto plan = kms::jceks::plan_repair(wreck->found, access.password, options);
+  if (!plan.ok()) return call.fail(plan.error());
+  report_steps(*plan, "mended", call.out);
+  const std::string fresh = call.get("salvage-to");
+  auto written = kms::jceks::write_salvaged(access.path, fresh, *plan, access.password);
+  if (!written.ok()) return call.fail(written.error());
+  call.out.line(fresh + ": " + std::to_string(wreck->found.keys) + " keys and " +
+                std::to_string(wreck->found.versions) + " versions of " + access.path +
+                ", which is as it was");
+  call.out.set("written", fresh);
+  call.out.set("keys", number(wreck->found.keys));
+  call.out.set("versions", number(wreck->found.versions));
+  return errors > 0 || !wreck->lost.empty() ? kNegative : kOk;
+}
+
 }  // namespace
 
 int run_keystore_verify(Invocation& call) {
   auto access = file_access(call);
   if (!access.ok()) return call.fail(access.error());
-  auto found = inspect_with_bar(*access, call.out);
+  auto found = with_bar(*access, call.out, kms::jceks::inspect);
   if (!found.ok()) return cannot_inspect(call, found.error());
   const std::size_t errors = report(*found, call.out);
   call.out.line(access->path + ": " + std::to_string(found->keys) + " keys, " +
@@ -102,23 +151,18 @@ int run_keystore_verify(Invocation& call) {
 int run_keystore_repair(Invocation& call) {
   auto access = file_access(call);
   if (!access.ok()) return call.fail(access.error());
-  auto found = inspect_with_bar(*access, call.out);
+  if (call.has("salvage-to")) {
+    if (call.has("apply")) return call.usage_error("--salvage-to and --apply exclude each other");
+    return run_salvage(call, *access);
+  }
+  auto found = with_bar(*access, call.out, kms::jceks::inspect);
   if (!found.ok()) return cannot_inspect(call, found.error());
   report(*found, call.out);
   kms::jceks::RepairOptions options;
   options.drop_broken = call.has("drop-broken");
   auto plan = kms::jceks::plan_repair(*found, access->password, options);
   if (!plan.ok()) return call.fail(plan.error());
-  json_t* steps = json_array();
-  for (const auto& step : plan->steps) {
-    call.out.line((call.has("apply") ? "mended: '" : "would mend: '") + shown(step.entry) + "' " +
-                  shown(step.text));
-    json_t* one = json_object();
-    json_object_set_new(one, "entry", json_text(step.entry));
-    json_object_set_new(one, "text", json_text(step.text));
-    json_array_append_new(steps, one);
-  }
-  call.out.set("steps", steps);
+  report_steps(*plan, call.has("apply") ? "mended" : "would mend", call.out);
   if (plan->steps.empty()) {
     call.out.line(access->path + ": there is nothing that repair can mend");
     return kOk;

@@ -148,6 +148,48 @@ Result<Container> parse_container(ByteView file, ByteView password) {
   return parsed;
 }
 
+namespace {
+
+constexpr std::size_t kHeader = 12;  // magic, version, count
+
+// The entry at a place of the file; 0 when there is none, else its size.
+std::size_t entry_at(ByteView file, std::size_t at, std::uint32_t version, RawEntry& out) {
+  Cursor in(file.subspan(at));
+  entry(in, version, out);
+  return in.failed() ? 0 : in.at();
+}
+
+}  // namespace
+
+Wreck search_entries(ByteView file) {
+  Wreck wreck;
+  const bool old = file.size() > 7 && file[7] == 1;  // the version, as far as it can be believed
+  const std::uint32_t version = old ? 1 : kVersion;
+  std::size_t at = std::min(kHeader, file.size()), lost_from = at;
+  const auto lose = [&](std::size_t end) {
+    if (end > lost_from) wreck.lost.push_back({lost_from, end});
+  };
+  while (at < file.size()) {
+    const bool lost = at > lost_from;
+    RawEntry found;
+    // Behind a gap only what can hardly be there by chance.
+    const bool likely =
+        !lost || (file.size() - at > 4 && file[at] == 0 && file[at + 1] == 0 && file[at + 2] == 0 &&
+                  file[at + 3] == static_cast<std::uint8_t>(EntryTag::secret_key));
+    const std::size_t size = likely ? entry_at(file, at, version, found) : 0;
+    if (size == 0) {
+      if (!lost && file.size() - at == std::tuple_size_v<StoreDigest>) return wreck;
+      ++at;
+      continue;
+    }
+    lose(at);
+    wreck.entries.push_back(std::move(found));
+    lost_from = at += size;
+  }
+  lose(file.size());
+  return wreck;
+}
+
 ContainerWriter::ContainerWriter(std::uint32_t entries, std::size_t size_hint) {
   out_.reserve(size_hint);
   put_u32(out_, kJceks);

@@ -36,6 +36,19 @@ Result<Container> parse_structure(ByteView file);
 // differs, be it for a damaged file or for a wrong password.
 Result<Container> parse_container(ByteView file, ByteView password);
 
+// Bytes of a file from begin up to end.
+struct ByteRange {
+  std::size_t begin, end;
+};
+
+// What can be found of a file that is damaged: entries one after the other, and behind bytes that
+// are none the next secret key.
+struct Wreck {
+  std::vector<RawEntry> entries;  // in the order of the file
+  std::vector<ByteRange> lost;    // bytes that are no entry, header and digest apart
+};
+Wreck search_entries(ByteView file);
+
 // Writes JCEKS version 2.
 class ContainerWriter {
  public:

@@ -122,7 +122,7 @@ std::string backup_name(const std::string& path) {
   return path + ".before-repair-" + text;
 }
 
-// A copy under a name that nothing has yet, synced, with the mode and owner of the original.
+// A file under a name that nothing has yet, synced, with the mode and owner of another.
 Result<void> write_backup(const std::string& from, const std::string& to, ByteView data) {
   struct stat info {};
   if (::stat(from.c_str(), &info) != 0) return io_error("look at", from, errno);
@@ -178,6 +178,13 @@ Result<std::string> carry_out_repair(const std::string& path, const Inspection& 
   lock.generation().fetch_add(1, std::memory_order_acq_rel);
   if (replaced->not_durable) return *replaced->not_durable;
   return backup;
+}
+
+Result<void> write_salvaged(const std::string& damaged, const std::string& fresh,
+                            const RepairPlan& plan, const Secret& password) {
+  auto bytes = encode_snapshot(plan.entries, password);
+  if (!bytes.ok()) return std::move(bytes).error();
+  return write_backup(damaged, fresh, *bytes);
 }
 
 }  // namespace kms::jceks

@@ -36,4 +36,9 @@ Result<std::string> carry_out_repair(const std::string& path, const Inspection& 
                                      const RepairPlan& plan, const Secret& password,
                                      const RepairOptions& options);
 
+// Writes the plan's entries of a damaged file into a new one, which must not be there yet; owner
+// and mode are those of the damaged one, which stays as it is.
+Result<void> write_salvaged(const std::string& damaged, const std::string& fresh,
+                            const RepairPlan& plan, const Secret& password);
+
 }  // namespace kms::jceks

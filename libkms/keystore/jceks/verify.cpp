@@ -261,6 +261,26 @@ Result<Inspection> inspect(const std::string& path, const Secret& password,
   return inspector.take();
 }
 
+Result<Salvage> salvage(const std::string& path, const Secret& password,
+                        const InspectionStep& step) {
+  KMS_TRY(pbe_available());
+  auto file = load_file(path);
+  if (!file.ok()) return std::move(file).error();
+  if (!file->id.exists) return Error(ErrorKind::io, path + ": no such file");
+  Wreck wreck = search_entries(file->data);
+  Inspector inspector(password);
+  inspector.load(std::move(wreck.entries));
+  inspector.open_all(step);
+  inspector.look();
+  inspector.check_file(path, file->id);
+  Salvage out{inspector.take(), std::move(wreck.lost)};
+  if (out.found.keys + out.found.versions == 0)
+    return Error(ErrorKind::corrupt, path + ": none of " +
+                                         std::to_string(out.found.entries.size()) +
+                                         " entries can be opened; is it the right password?");
+  return out;
+}
+
 std::vector<std::string_view> finding_codes() {
   return {std::begin(kCodes), std::end(kCodes)};
 }

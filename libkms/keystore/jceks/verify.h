@@ -12,6 +12,7 @@
 #include "core/file_io.h"
 #include "core/result.h"
 #include "core/secret.h"
+#include "keystore/jceks/container.h"
 #include "keystore/jceks/entry.h"
 
 namespace kms::jceks {
@@ -53,6 +54,15 @@ using InspectionStep = std::function<void(std::size_t total)>;
 // opened.
 Result<Inspection> inspect(const std::string& path, const Secret& password,
                            const InspectionStep& step = {});
+
+// A damaged file, as far as there are entries in it; its digest is not looked at. Errors: io, and
+// corrupt when there is no entry that the password opens: then it may be the password.
+struct Salvage {
+  Inspection found;
+  std::vector<ByteRange> lost;  // of the file
+};
+Result<Salvage> salvage(const std::string& path, const Secret& password,
+                        const InspectionStep& step = {});
 
 // Every code that a finding can have, for the documentation.
 std::vector<std::string_view> finding_codes();
