@@ -107,6 +107,7 @@ int use_delegation_token(request_rec* r, Instance& instance, std::string_view to
   }
   identity.full = std::move(user->owner);
   identity.short_name = std::move(*short_name);
+  request_state(r)->authenticated_by = AuthOutcome::token;
   return finish(r, std::move(identity));
 }
 
@@ -174,6 +175,7 @@ int authenticate(request_rec* r, bool early) {
   std::string reason = kNoCredentials;
   if (try_cookie(r, *instance, cookie, reason) == CookieState::valid) {
     state.account = cookie.user;
+    state.authenticated_by = AuthOutcome::cookie;
     // Java goes by u for the operations on tokens, by p for all others.
     return settle(r, *instance, state.token_operation != nullptr ? cookie.user : cookie.principal,
                   query);
@@ -210,6 +212,7 @@ int after_authn(request_rec* r) {
                     "KMS0306: mod_auth_gssapi says '%s', which is no Kerberos principal", r->user);
       return refuse_page(r, HTTP_FORBIDDEN, "Not a Kerberos principal");
     }
+    state->authenticated_by = AuthOutcome::kerberos;
     const int rc = accept_new(r, *instance_of(r), r->user, rest::Query(raw_query(r)));
     return rc == OK ? DECLINED : rc;
   });

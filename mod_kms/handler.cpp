@@ -11,6 +11,7 @@
 #include "guard.h"
 #include "kms_config.h"
 #include "maintenance.h"
+#include "metering.h"
 #include "pages/pages.h"
 #include "request_id.h"
 #include "request_state.h"
@@ -123,6 +124,7 @@ int serve(request_rec* r) {
                   "KMS0304: httpd let a request pass that nobody authenticated");
     return HTTP_FORBIDDEN;
   }
+  const InFlight in_flight(instance_of(r)->metrics());
   if (request_state(r)->token_operation != nullptr)
     return serve_token_operation(r, *instance_of(r), *request_state(r));
   const std::string_view path = raw_path(r);
@@ -148,6 +150,7 @@ int serve(request_rec* r) {
   request.body = &body;
   rest::Service service = instance.service();
   rest::Answer answer = rest::dispatch(service, request, request_state(r)->identity);
+  count_outcome(r, instance, answer.outcome);
   if (body.http_status != OK) return body.http_status;
   log_failure(r, answer);
   return send_answer(r, std::move(answer));

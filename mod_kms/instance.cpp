@@ -5,6 +5,7 @@
 #include <iterator>
 
 #include "access_check.h"
+#include "auth/system_groups.h"
 #include "auth/tokens/file_token_store.h"
 #include "core/clock.h"
 #include "keystore/factory.h"
@@ -43,11 +44,11 @@ Result<Secret> keystore_password(const InstanceOptions& options, const hadoop::S
 
 std::unique_ptr<Instance> Instance::open(const InstanceOptions& options, Logger& logger,
                                          std::vector<std::string>& problems) {
-  std::unique_ptr<Instance> instance(new Instance(logger));
+  std::unique_ptr<Instance> instance(new Instance(logger, options.metrics_region));
   hadoop::SettingsErrors errors;
   instance->settings_ = hadoop::load_settings(options.settings, errors);
   for (const std::string& warning : instance->settings_.warnings)
-    logger.log(LogLevel::warn, "KMS0010", warning);
+    instance->logger_.log(LogLevel::warn, "KMS0010", warning);
   problems.insert(problems.end(), errors.lines.begin(), errors.lines.end());
   if (!errors.lines.empty()) return nullptr;
 
@@ -66,6 +67,7 @@ std::unique_ptr<Instance> Instance::open(const InstanceOptions& options, Logger&
 
 bool Instance::open_audit(const InstanceOptions& options) {
   AuditConfig config = options.audit;
+  config.timed = [this](std::int64_t us) { metrics_->count_duration(cells::kAuditWrites, us); };
   if (options.audit_aggregate) config.window_ms = settings_.audit_aggregation_window_ms;
   auto log = open_audit_log(config, logger_);
   if (!log.ok()) {
@@ -88,6 +90,7 @@ bool Instance::open_policy(const InstanceOptions& options, std::vector<std::stri
   group_options.static_mapping = settings_.group_static_mapping;
   group_options.cache_s = settings_.group_cache_s;
   group_options.negative_cache_s = settings_.group_negative_cache_s;
+  group_options.lookup = metered(system_groups, *metrics_);
   if (auto groups = Groups::create(std::move(group_options), logger_); groups.ok()) {
     groups_ = std::move(*groups);
   } else {
@@ -164,7 +167,7 @@ bool Instance::open_tokens(const InstanceOptions& options, std::vector<std::stri
     problems.push_back(store.error().message);
     return false;
   }
-  tokens_ = std::make_unique<TokenManager>(std::move(*store), settings_.tokens,
+  tokens_ = std::make_unique<TokenManager>(metered(std::move(*store), *metrics_), settings_.tokens,
                                            settings_.name_rules, logger_);
   return true;
 }
@@ -198,6 +201,7 @@ bool Instance::open_keys(const InstanceOptions& options, std::vector<std::string
 }
 
 Result<void> Instance::attach() {
+  metrics_->attach();
   audit_->attach();
   // Each is tried: what works serves, whatever else does not.
   auto keys = keys_->attach(), signer = signer_->attach(), tokens = tokens_->attach();
@@ -205,6 +209,7 @@ Result<void> Instance::attach() {
 }
 
 void Instance::poll() noexcept {
+  metrics_->tick(steady_ms());
   acls_->poll();
   keys_->poll();
   signer_->poll();
@@ -216,6 +221,7 @@ void Instance::poll() noexcept {
 void Instance::finish() noexcept {
   if (auto flushed = audit_->flush(); !flushed.ok())
     logger_.log(LogLevel::error, "KMS0511", flushed.error().message);
+  metrics_->detach();
 }
 
 rest::Service Instance::service() {
@@ -225,7 +231,8 @@ rest::Service Instance::service() {
           *audit_,
           settings_.key_authorization,
           settings_.default_cipher,
-          settings_.default_bit_length};
+          settings_.default_bit_length,
+          metrics_.get()};
 }
 
 }  // namespace kms

@@ -19,6 +19,8 @@
 #include "core/log.h"
 #include "hadoop/settings.h"
 #include "keystore/keystore.h"
+#include "metrics/metered.h"
+#include "metrics/metrics.h"
 #include "rest/exchange.h"
 
 // One KMS as configured in one server: everything a request works with. No httpd header here.
@@ -35,10 +37,11 @@ struct InstanceOptions {
   uid_t uid = static_cast<uid_t>(-1);  // the user of the children, -1 when the parent is not root
   gid_t gid = static_cast<gid_t>(-1);
   std::string user_name;
-  bool check_only = false;        // configtest: look, change nothing
-  void* signer_region = nullptr;  // shared memory for a random signer; not with check_only
-  std::string token_file;         // journal of delegation tokens; empty: beside the keystore
-  AuditConfig audit;              // without its window
+  bool check_only = false;         // configtest: look, change nothing
+  void* signer_region = nullptr;   // shared memory for a random signer; not with check_only
+  void* metrics_region = nullptr;  // shared memory of the counters; not with check_only
+  std::string token_file;          // journal of delegation tokens; empty: beside the keystore
+  AuditConfig audit;               // without its window
   bool audit_aggregate = false;
 };
 
@@ -61,19 +64,23 @@ class Instance {
   SignerSecrets& signer() { return *signer_; }
   TokenManager& tokens() { return *tokens_; }
   Groups& groups() { return *groups_; }
+  KeyStore& keys() { return *keys_; }
+  Metrics& metrics() { return *metrics_; }
   const ProxyUsers& proxy_users() const { return *proxy_users_; }
   // hadoop.kms.http.administrators
   const AccessList& administrators() const { return administrators_; }
 
  private:
-  explicit Instance(Logger& logger) : logger_(logger) {}
+  Instance(Logger& logger, void* metrics_region)
+      : metrics_(Metrics::open(metrics_region)), logger_(logger, *metrics_) {}
   bool open_policy(const InstanceOptions& options, std::vector<std::string>& problems);
   bool open_signer(const InstanceOptions& options, std::vector<std::string>& problems);
   bool open_tokens(const InstanceOptions& options, std::vector<std::string>& problems);
   bool open_keys(const InstanceOptions& options, std::vector<std::string>& problems);
   bool open_audit(const InstanceOptions& options);
 
-  Logger& logger_;
+  std::unique_ptr<Metrics> metrics_;
+  MeteredLogger logger_;
   hadoop::Settings settings_;
   std::unique_ptr<KeyStore> keys_;
   std::unique_ptr<AclFile> acls_;

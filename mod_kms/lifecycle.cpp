@@ -184,6 +184,14 @@ int open_server(apr_pool_t* pconf, server_rec* server, const ServingUser& user,
                  "KMS0506: no shared memory for the cookie secret");
     return HTTP_INTERNAL_SERVER_ERROR;
   }
+  // Another version of this module may have another layout; it begins at zero.
+  options.metrics_region = shared_region(
+      server, "metrics" + std::to_string(Metrics::region_bytes()) + ":" + config.conf_dir,
+      Metrics::region_bytes());
+  if (options.metrics_region == nullptr) {
+    ap_log_error(APLOG_MARK, APLOG_ERR, errno, server, "KMS0610: no shared memory for the metrics");
+    return HTTP_INTERNAL_SERVER_ERROR;
+  }
   auto* logger = own(pconf, new HttpdLogger(server));
   std::vector<std::string> problems;
   auto instance = Instance::open(options, *logger, problems);

@@ -6,6 +6,7 @@
 #include "handler.h"
 #include "kms_config.h"
 #include "lifecycle.h"
+#include "metering.h"
 #include "mod_kms.h"
 
 #include <mpm_common.h>
@@ -28,6 +29,8 @@ void register_hooks(apr_pool_t*) {
   ap_hook_check_authz(kms::after_authn, nullptr, nullptr, APR_HOOK_FIRST,
                       AP_AUTH_INTERNAL_PER_CONF);
   ap_hook_insert_error_filter(kms::complete_refusal, nullptr, nullptr, APR_HOOK_MIDDLE);
+  ap_hook_log_transaction(kms::count_transaction, nullptr, nullptr, APR_HOOK_FIRST);
+  kms::register_status_hook();
   ap_hook_handler(kms::handle_request, nullptr, nullptr, APR_HOOK_FIRST);
 }
 

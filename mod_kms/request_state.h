@@ -12,8 +12,10 @@ struct Page;
 
 // What is known of a request between the authentication hook and the handler.
 struct RequestState {
-  bool authenticated = false;  // identity is settled
-  bool early = false;          // httpd has put no filters before the answer yet
+  bool java_sets_no_status = false;  // Java's meter of invalid calls counts such an answer
+  bool authenticated = false;        // identity is settled
+  bool early = false;                // httpd has put no filters before the answer yet
+  AuthOutcome authenticated_by = AuthOutcome::pseudo;
   rest::Identity identity;
   std::string account;  // short name of who authenticated, without doAs
   const rest::TokenOperation* token_operation = nullptr;  // what "op" asks for

@@ -2,6 +2,7 @@
 #include "token_service.h"
 
 #include "credentials.h"
+#include "metering.h"
 #include "request_id.h"
 #include "response.h"
 #include "rest/token_audit.h"
@@ -19,6 +20,7 @@ int run(request_rec* r, Instance& instance, const RequestState& state,
   request.received_us = r->request_time;
   rest::Answer answer = rest::run_audited_token_operation(
       instance.tokens(), instance.audit(), *state.token_operation, request, caller, who);
+  count_token_operation(r, instance, *state.token_operation, answer);
   if (caller != nullptr && answer.clears_cookie) clear_cookie(r, instance);
   log_failure(r, answer);
   return send_answer(r, std::move(answer));

@@ -254,6 +254,7 @@ Result<std::unique_ptr<AuditLog>> open_audit_log(const AuditConfig& config, Logg
   options.window_ms = config.window_ms;
   options.buffered = config.durability == AuditDurability::none;
   options.logger = &logger;
+  options.timed = config.timed;
   auto log = std::make_unique<AuditLog>(std::move(*writer), options, std::move(*state));
   log->begin();
   return log;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -36,6 +37,7 @@ struct AuditConfig {
   std::string chain_key_file;     // empty: a plain hash
   char* chain_carried = nullptr;  // AuditChain::kCarriedBytes that outlive a restart; may be null
   std::int64_t window_ms = 0;
+  std::function<void(std::int64_t us)> timed;  // told how long each write took; may be empty
   std::int64_t timeout_ms = 5000;  // longest wait for a program or a system log that does not read
 };
 

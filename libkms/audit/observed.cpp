@@ -2,6 +2,7 @@
 #include "audit/observed.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 
 #include "core/clock.h"
@@ -16,7 +17,12 @@ constexpr std::size_t kMostBytes = 1024 * 1024;
 }  // namespace
 
 Result<void> AuditLog::Observed::write(std::string_view lines) {
+  const auto start = std::chrono::steady_clock::now();
   auto written = inner_.write(lines);
+  if (options_.timed)
+    options_.timed(std::chrono::duration_cast<std::chrono::microseconds>(
+                       std::chrono::steady_clock::now() - start)
+                       .count());
   if (!written.ok()) {
     failed(written.error());
     return written;

@@ -74,6 +74,11 @@ std::string version_name(std::string_view name, std::int32_t number);
 // without one. It runs under the store's locks: it must not call the store.
 using Approval = std::function<Result<void>(const KeyVersion* fresh)>;
 
+// How much is in a store, as far as this process knows without looking; for metrics.
+struct KeyStoreSize {
+  std::int64_t keys = 0, versions = 0;
+};
+
 // A place where keys live. One object serves all threads of a process; every call may be made from
 // any thread. A call that changes something returns success only once the change is durable and
 // visible to every process that uses the same store. Errors: ErrorKind::io in Java's words where a
@@ -92,6 +97,7 @@ class KeyStore {
   virtual Result<void> attach() = 0;
   // Called about once a second by a maintenance thread: notices changes made behind our back.
   virtual void poll() noexcept = 0;
+  virtual KeyStoreSize size() { return {}; }
 
   virtual Result<std::vector<std::string>> names() = 0;
   virtual Result<MetadataPtr> metadata(std::string_view name) = 0;

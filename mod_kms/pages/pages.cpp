@@ -143,6 +143,8 @@ int serve_page(request_rec* r, const Page& page) {
   if (!reads(r)) return refuse_method(r);
   for (const char* name : {"Range", "If-Range", "Request-Range"})
     apr_table_unset(r->headers_in, name);
+  const InFlight in_flight(instance.metrics());
+  request_state(r)->java_sets_no_status = page.id == PageId::jmx;
   const rest::Query query(raw_query(r));
   rest::Answer answer;
   answer.content_type = page.content_type;

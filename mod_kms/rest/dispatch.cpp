@@ -3,6 +3,7 @@
 
 #include <array>
 
+#include "core/clock.h"
 #include "hadoop/exceptions.h"
 #include "rest/media.h"
 #include "rest/routes.h"
@@ -51,6 +52,7 @@ Answer unparsable_content_type() {
       "<html><head><title>Error 400 Bad Request</title></head><body><h2>HTTP ERROR 400 Bad "
       "Request</h2>"
       "<p>The Content-Type header does not parse.</p></body></html>\n";
+  answer.outcome.result = MetricResult::client_error;
   return answer;
 }
 
@@ -123,8 +125,14 @@ AuditEvent event_of(AuditStatus status, const Exchange& x) {
   return event;
 }
 
+void mark(const Exchange& x, std::optional<JavaMeter> meter) {
+  if (x.service.metrics != nullptr && meter.has_value()) x.service.metrics->mark(*meter);
+}
+
 // A denied request: the audit line first; when that cannot be written the denial turns into a 503.
-Result<void> deny_op(const Operation& op, const Exchange& x) {
+Result<void> deny_op(const Operation& op, Exchange& x) {
+  x.denial = MetricResult::denied_op;
+  mark(x, JavaMeter::unauthorized);
   AuditEvent event = event_of(AuditStatus::unauthorized, x);
   event.op = op.audit_name;
   event.key = shown_key(op, x);
@@ -132,8 +140,7 @@ Result<void> deny_op(const Operation& op, const Exchange& x) {
   return op_denied(op, x);
 }
 
-Result<void> check_op(const Operation& op, OpAcl acl, std::optional<OpAcl> or_acl,
-                      const Exchange& x) {
+Result<void> check_op(const Operation& op, OpAcl acl, std::optional<OpAcl> or_acl, Exchange& x) {
   if (x.op_allowed(acl) || (or_acl.has_value() && x.op_allowed(*or_acl))) return {};
   return deny_op(op, x);
 }
@@ -153,7 +160,7 @@ Error key_denied(const Operation& op, const Exchange& x, const std::string& acl_
 
 // Key-level check of every key the request touches. Java writes a line for the operation and one
 // for ALL where each failed, the first also when ALL then grants.
-Result<void> check_keys(const Operation& op, const Exchange& x) {
+Result<void> check_keys(const Operation& op, Exchange& x) {
   if (!op.key_op.has_value() || !x.service.key_authorization) return {};
   for (const TouchedKey& key : x.touched) {
     const KeyDecision decision =
@@ -171,23 +178,30 @@ Result<void> check_keys(const Operation& op, const Exchange& x) {
       lines[count++].key = key.acl_name;
     }
     if (count > 0) KMS_TRY(x.service.audit.record(lines.data(), count));
-    if (!decision.allowed) return key_denied(op, x, key.acl_name);
+    if (decision.allowed) continue;
+    x.denial = MetricResult::denied_key;
+    return key_denied(op, x, key.acl_name);
   }
   return {};
 }
 
 Result<Answer> run_checked(const Route& route, Exchange& x) {
   KMS_TRY(take_body(route, x));
+  mark(x, route.entry_meter);
   auto selected = route.select(x);
   if (!selected.ok()) return std::move(selected).error();
   const Operation& op = **selected;
   x.operation = &op;
+  if (!op.meters_success) mark(x, op.meter);
   KMS_TRY(check_op(op, op.acl, op.or_acl, x));
+  x.begun_us = now_us();
   if (op.resolve != nullptr) KMS_TRY(op.resolve(x));
   if (x.wants_key_material_acl) KMS_TRY(check_op(op, OpAcl::set_key_material, std::nullopt, x));
   KMS_TRY(check_keys(op, x));
   auto answer = op.run(x);
-  if (answer.ok()) KMS_TRY(x.record_done());
+  if (!answer.ok()) return answer;
+  KMS_TRY(x.record_done());
+  if (op.meters_success) mark(x, op.meter);
   return answer;
 }
 
@@ -208,7 +222,33 @@ Error audited_failure(const Service& service, const Request& request, const Iden
   return error;
 }
 
+Outcome outcome_of(const Exchange& x, const Answer& answer) {
+  Outcome outcome;
+  if (x.operation != nullptr) outcome.op = x.operation->metric;
+  outcome.result = result_of(answer);
+  // A denial whose audit line could not be written is none.
+  if (x.denial.has_value() && outcome.result != MetricResult::unavailable)
+    outcome.result = *x.denial;
+  outcome.key = x.audit_key;
+  if (x.begun_us != 0) outcome.backend_us = now_us() - x.begun_us;
+  return outcome;
+}
+
 }  // namespace
+
+MetricResult result_of(const Answer& answer) {
+  if (!answer.failure.has_value())
+    return answer.status < 400 ? MetricResult::ok : MetricResult::client_error;
+  switch (*answer.failure) {
+    case ErrorKind::unavailable:
+      return MetricResult::unavailable;
+    case ErrorKind::corrupt:
+    case ErrorKind::internal:
+      return MetricResult::server_error;
+    default:
+      return MetricResult::client_error;
+  }
+}
 
 Result<void> Exchange::record_done() {
   if (audited) return {};
@@ -232,7 +272,9 @@ Answer error_answer(const Error& error) {
 
 Answer dispatch(Service& service, const Request& request, const Identity& identity) {
   auto fail = [&](Error error) {
-    return error_answer(audited_failure(service, request, identity, std::move(error)));
+    Answer answer = error_answer(audited_failure(service, request, identity, std::move(error)));
+    answer.outcome.result = result_of(answer);
+    return answer;
   };
   auto matched = match_path(request.raw_path);
   if (!matched.ok()) return fail(std::move(matched).error());
@@ -241,10 +283,16 @@ Answer dispatch(Service& service, const Request& request, const Identity& identi
     Answer answer = not_found(request);
     const Error written = audited_failure(service, request, identity,
                                           Error(ErrorKind::no_such_route, "No such resource"));
-    return written.kind == ErrorKind::no_such_route ? std::move(answer) : error_answer(written);
+    if (written.kind != ErrorKind::no_such_route) answer = error_answer(written);
+    answer.outcome.result = result_of(answer);
+    return answer;
   }
   const Resource resource = (*matched)->resource;
-  if (request.method == "OPTIONS") return with_allow(Answer::empty(), resource);
+  if (request.method == "OPTIONS") {
+    Answer answer = with_allow(Answer::empty(), resource);
+    answer.outcome.op = MetricOp::options;
+    return answer;
+  }
   const Route* route = find_route(resource, routed_method(request.method));
   if (route == nullptr)
     return with_allow(fail(Error::without_message(ErrorKind::method_not_allowed)), resource);
@@ -255,8 +303,9 @@ Answer dispatch(Service& service, const Request& request, const Identity& identi
   Exchange exchange{service, request, identity, Query(request.raw_query),
                     std::move((*matched)->name)};
   auto answer = run_checked(*route, exchange);
-  if (!answer.ok()) return fail(std::move(answer).error());
-  return std::move(*answer);
+  Answer sent = answer.ok() ? std::move(*answer) : fail(std::move(answer).error());
+  sent.outcome = outcome_of(exchange, sent);
+  return sent;
 }
 
 }  // namespace kms::rest

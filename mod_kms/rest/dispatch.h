@@ -12,5 +12,7 @@ Answer dispatch(Service& service, const Request& request, const Identity& identi
 
 // The answer for an error: status and RemoteException body.
 Answer error_answer(const Error& error);
+// What an answer counts as where no ACL denied it.
+MetricResult result_of(const Answer& answer);
 
 }  // namespace kms::rest

@@ -17,6 +17,7 @@
 #include "core/secret.h"
 #include "hadoop/wire_json.h"
 #include "keystore/keystore.h"
+#include "metrics/metrics.h"
 #include "rest/path.h"
 #include "rest/query.h"
 
@@ -49,6 +50,14 @@ struct Request {
   BodySource* body = nullptr;
 };
 
+// What a request turned out to be, for metrics and access logs.
+struct Outcome {
+  MetricOp op = MetricOp::other;
+  MetricResult result = MetricResult::ok;
+  std::string key;              // as in the audit line; may be empty
+  std::int64_t backend_us = 0;  // of the time, that of look-ups, cryptography and audit
+};
+
 struct Answer {
   int status = 200;
   std::string content_type = "application/json";
@@ -59,6 +68,7 @@ struct Answer {
   std::vector<std::pair<std::string, std::string>> headers;
   std::optional<ErrorKind> failure;  // set on error answers, for the log
   std::string failure_text;
+  Outcome outcome{};
 
   static Answer json(std::string body) {
     Answer a;
@@ -81,6 +91,7 @@ struct Service {
   bool key_authorization;
   std::string default_cipher;
   std::int32_t default_bit_length;
+  Metrics* metrics = nullptr;  // may be null
 };
 
 struct Operation;  // routes.h
@@ -107,6 +118,8 @@ struct Exchange {
   std::string_view audit_version{};      // key version shown in JSON audit lines; a text that stays
   bool audited = false;                  // the OK line is written
   const Operation* operation = nullptr;  // once selected
+  std::optional<MetricResult> denial{};  // of the op, or of a key
+  std::int64_t begun_us = 0;             // now_us() when the work began; 0: it did not
   std::optional<KeyOptions> create_options{};
   std::optional<Secret> material{};
   VersionPtr version{};  // of VERSION in the path

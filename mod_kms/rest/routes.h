@@ -22,6 +22,11 @@ struct Operation {
   Result<void> (*resolve)(Exchange&);
   // After all checks. Answers only; audit and metrics are the loop's.
   Result<Answer> (*run)(Exchange&);
+  MetricOp metric;
+  // The Java meter, and when it counts (kms-auth.md 9): as soon as the operation is known, before
+  // the op ACL, or after success. Those that count at entry are in the route.
+  std::optional<JavaMeter> meter{};
+  bool meters_success = false;
 };
 
 enum class BodyKind { none, object, array };
@@ -33,6 +38,7 @@ struct Route {
   bool checks_accept;
   // Before the op ACL: argument checks, and which operation this is.
   Result<const Operation*> (*select)(Exchange&);
+  std::optional<JavaMeter> entry_meter{};  // counts before any check but those of the body
 };
 
 // Every method of every resource; what is not here is refused.

@@ -97,6 +97,13 @@ def check_messages():
     compare("message", set(used), set(documented), "the code", "docs/messages.md")
 
 
+def check_metrics():
+    """Each metric of the table has a row in docs/metrics.md with its type and its help, and no row has none."""
+    table = set(re.findall(r'^KMS_METRIC\((\w+), (\w+), "(.*)"\)$', read("libkms/metrics/metric_table.inc"), re.M))
+    page = set(re.findall(r"^\| `kms_(\w+)` \| (\w+) \| [\w, ]*\| (.*) \|$", read("docs/metrics.md"), re.M))
+    compare("metric", table, page, "libkms/metrics/metric_table.inc", "docs/metrics.md")
+
+
 def check_licence():
     suffixes = {".cpp", ".h", ".inc", ".py", ".sh", ".am", ".ac", ".m4", ".java", ".conf"}
     seen = 0
@@ -129,6 +136,7 @@ check_directives(code)
 check_openapi(code)
 check_reference()
 check_messages()
+check_metrics()
 check_licence()
 check_boundaries()
 for problem in problems:

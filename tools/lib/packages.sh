@@ -195,8 +195,9 @@ install_missing() {
 }
 
 # What the tests on a real httpd need, as pip and as Python call it. The distributions have no schemathesis.
-test_packages=('pytest>=7,<10' 'pytest-xdist>=3,<4' 'schemathesis>=4,<5')
-test_modules='pytest, xdist, schemathesis'
+test_packages=('pytest>=7,<10' 'pytest-xdist>=3,<4' 'schemathesis>=4,<5'
+  'prometheus_client>=0.14,<1')
+test_modules='pytest, xdist, schemathesis, prometheus_client'
 
 # Makes a python3 with these in the build tree, where none that is there has them all. Without them, but with the
 # distribution's pytest, the tests that need more fail.

@@ -26,6 +26,7 @@ class JceksStore final : public KeyStore {
   const std::string& uri() const override { return options_.uri; }
   Result<void> attach() override;
   void poll() noexcept override;
+  KeyStoreSize size() override;
   Result<std::vector<std::string>> names() override;
   Result<MetadataPtr> metadata(std::string_view name) override;
   Result<VersionPtr> version(std::string_view version_name) override;

@@ -186,4 +186,17 @@ Result<std::vector<VersionPtr>> JceksStore::versions(std::string_view name) {
   return out;
 }
 
+// As names() tells them apart.
+KeyStoreSize JceksStore::size() {
+  SnapshotPtr snapshot;
+  {
+    const std::lock_guard hold(state_mutex_);
+    snapshot = current_;
+  }
+  KeyStoreSize size;
+  for (const auto& [alias, entry] : snapshot->entries)
+    ++(alias.find('@') == std::string::npos ? size.keys : size.versions);
+  return size;
+}
+
 }  // namespace kms::jceks

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "audit/audit.h"
+#include "keystore/keystore.h"
+#include "metrics/metrics.h"
+
+namespace kms {
+
+enum class MetricType { counter, gauge, histogram };
+
+// A row of metric_table.inc. The name on the page is kms_ID.
+struct MetricFamily {
+  std::string_view id;
+  MetricType type;
+  std::string_view help;
+};
+std::span<const MetricFamily> metric_families();
+
+struct PrometheusRequest {
+  const Metrics& metrics;
+  const AuditHealth& audit;
+  const KeyStoreSize& keystore;
+};
+
+// The page for Prometheus, text format 0.0.4: every family of the table, in its order. No label
+// holds the name of a user or of a key.
+std::string prometheus_text(const PrometheusRequest& request);
+
+}  // namespace kms
