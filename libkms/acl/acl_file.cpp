@@ -54,6 +54,7 @@ void AclFile::poll() noexcept {
     if (!(now == seen_ && settled_)) look(now);
   } catch (const std::exception& e) {
     settled_ = false;  // try again
+    health_.set(HealthState::degraded, "the ACLs could not be looked at; older rules are in force");
     logger_.log(LogLevel::error, "KMS0206", e.what());
   }
 }
@@ -63,6 +64,7 @@ void AclFile::look(const Identity& now) {
   seen_ = now;
   settled_ = !now.exists() || now_ms() - now.ctime_ns / 1000000 > kSettleMs;
   if (!now.exists()) {
+    health_.set(HealthState::degraded, "kms-acls.xml is gone; the rules read before are in force");
     logger_.log(LogLevel::warn, "KMS0205",
                 path_ + " is gone or out of reach; the rules read before stay in force");
     return;
@@ -70,6 +72,8 @@ void AclFile::look(const Identity& now) {
   std::vector<std::string> warnings;
   auto rules = AclSet::load(path_, warnings, system_properties_);
   if (!rules.ok()) {
+    health_.set(HealthState::degraded,
+                "kms-acls.xml cannot be read; the rules read before are in force");
     const std::string& text = rules.error().message;
     if (changed || text != last_error_)
       logger_.log(LogLevel::error, "KMS0204", text + "; the rules read before stay in force");
@@ -77,6 +81,7 @@ void AclFile::look(const Identity& now) {
     return;
   }
   last_error_.clear();
+  health_.good();
   if (!changed && **rules == *latest_) return;  // only poll writes latest_
   swap_in(std::move(rules).value());
   log_warnings(warnings);
@@ -86,6 +91,7 @@ void AclFile::look(const Identity& now) {
 void AclFile::swap_in(std::shared_ptr<const AclSet> rules) {
   const std::lock_guard lock(mutex_);
   latest_ = std::move(rules);
+  loaded_ms_.store(now_ms(), std::memory_order_relaxed);
   version_.fetch_add(1, std::memory_order_release);
 }
 

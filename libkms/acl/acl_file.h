@@ -8,6 +8,7 @@
 #include <string>
 
 #include "acl/acl_set.h"
+#include "core/health.h"
 #include "core/log.h"
 #include "core/thread_cached.h"
 
@@ -24,6 +25,10 @@ class AclFile {
   // Valid until this thread's next call of current().
   const AclSet& current();
   void poll() noexcept;
+  // degraded while the file cannot be read and older rules are in force.
+  Health health() const noexcept { return health_.read(); }
+  // When the rules in force were read, now_ms().
+  std::int64_t loaded_ms() const noexcept { return loaded_ms_.load(std::memory_order_relaxed); }
 
  private:
   struct Identity {  // of the file as last looked at
@@ -45,6 +50,8 @@ class AclFile {
   Identity seen_;
   bool settled_ = false;  // a further change must show in the identity
   std::string last_error_;
+  HealthNote health_;
+  std::atomic<std::int64_t> loaded_ms_{0};
   std::mutex mutex_;
   std::shared_ptr<const AclSet> latest_;
   std::atomic<std::uint64_t> version_{0};

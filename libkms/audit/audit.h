@@ -67,6 +67,7 @@ struct AuditHealth {
   std::uint64_t lost_lines = 0;       // with AuditDurability::none only
 };
 
+class DenialRing;        // denials.h
 class SharedAuditState;  // state.h
 
 // Formats, aggregates on request, and fails closed: record() succeeds only when the writer took the
@@ -93,6 +94,9 @@ class AuditLog {
   Result<void> record(const AuditEvent& event);
   // Several events in one write (a key-level denial has two lines).
   Result<void> record(const AuditEvent* events, std::size_t count);
+
+  // The last denials are shown there as well; ring must outlive this object. Before the fork.
+  void show_denials(DenialRing* ring) noexcept { denials_ = ring; }
 
   // In the process that made it, before the fork. A log that cannot be written is no reason not to
   // start: it shows as failing, and works again by itself.
@@ -124,6 +128,7 @@ class AuditLog {
   std::unique_ptr<Buffered> buffered_;
   AuditWriter& out_;  // the outermost of the three
   std::unique_ptr<Aggregator> aggregator_;
+  DenialRing* denials_ = nullptr;
 };
 
 }  // namespace kms

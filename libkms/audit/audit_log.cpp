@@ -3,6 +3,7 @@
 
 #include "audit/aggregator.h"
 #include "audit/audit.h"
+#include "audit/denials.h"
 #include "audit/line.h"
 #include "audit/observed.h"
 #include "core/clock.h"
@@ -42,6 +43,7 @@ Result<void> AuditLog::record(const AuditEvent& event) {
 
 Result<void> AuditLog::record(const AuditEvent* events, std::size_t count) {
   if (count == 0) return {};
+  if (denials_ != nullptr) denials_->look_at(events, count);
   if (aggregator_) return aggregator_->record(events, count, out_);
   thread_local std::string lines;
   lines.clear();

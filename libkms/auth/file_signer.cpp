@@ -89,6 +89,8 @@ class FileSigner final : public SignerSecrets {
     return hmac_sha256(newest().secrets.front()->view(), as_bytes(text));
   }
 
+  Health health() const noexcept override { return health_.read(); }
+
   bool verify(std::string_view text, std::string_view base64) override {
     for (const SharedSecret& secret : newest().secrets)
       if (signature_matches(secret->view(), text, base64)) return true;
@@ -130,6 +132,7 @@ class FileSigner final : public SignerSecrets {
     const bool absent = place != kCurrent && content.error == ENOENT;
     if (content.good() || absent) {
       file.failed = file.told = false;
+      if (place == kCurrent) health_.good();
       if (absent) leave(place, nullptr);
       if (content.good()) take(place, std::move(content.secret));
       return;
@@ -143,6 +146,9 @@ class FileSigner final : public SignerSecrets {
   }
 
   void complain(std::size_t place, const SecretFile& content) {
+    if (place == kCurrent)
+      health_.set(HealthState::degraded,
+                  "the file of the cookie secret cannot be read; the secret read before signs");
     const std::string path = printable(files_[place].path, 1024);
     if (content.error == EACCES || content.error == EPERM) {
       logger_.log(LogLevel::warn, "KMS0362",
@@ -228,6 +234,7 @@ class FileSigner final : public SignerSecrets {
   bool again_ = false;        // read at the next look whatever the stamps say
   bool changed_ = false;      // since the last publish()
 
+  HealthNote health_;
   ThreadCached<Keys> cached_;
   std::atomic<std::uint64_t> version_{0};
   std::mutex latest_mutex_;

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "core/health.h"
 #include "core/log.h"
 #include "core/result.h"
 #include "core/secret.h"
@@ -28,6 +29,8 @@ class SignerSecrets {
   // Whether base64 is the standard base64 of the HMAC by the current or the previous secret.
   // Constant time for each secret.
   virtual bool verify(std::string_view text, std::string_view base64) = 0;
+  // Must not wait for anything.
+  virtual Health health() const noexcept { return {}; }
 };
 
 // One secret, never rolled.

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "core/bytes.h"
+#include "core/health.h"
 #include "core/result.h"
 #include "core/secret.h"
 #include "crypto/eek.h"
@@ -88,6 +89,9 @@ struct KeyStoreSize {
 class KeyStore {
  public:
   virtual ~KeyStore() = default;
+
+  // How the store is, as far as this process knows by now. Must not wait for anything.
+  virtual Health health() const noexcept { return {}; }
 
   // The provider URI as clients see it in messages ("jceks://file@/path/kms.keystore").
   virtual const std::string& uri() const = 0;

@@ -14,6 +14,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr milliseconds kCallLimit{4000};   // of one request's operation
 constexpr milliseconds kSilentLimit{300};  // while the server does not answer
+constexpr const char* kNoConnection = "there is no connection to ZooKeeper";
 constexpr milliseconds kAbsenceLimit{
     2000};  // without a connection; from then on calls fail at once
 constexpr milliseconds kReopen{1000};
@@ -106,7 +107,9 @@ std::shared_ptr<Client> Client::of_process(const ZooKeeperOptions& options, Logg
 }
 
 Client::Client(const ZooKeeperOptions& options, Logger& logger)
-    : options_(options), logger_(logger), connector_(options_, logger) {}
+    : options_(options), logger_(logger), connector_(options_, logger) {
+  health_.set(HealthState::degraded, kNoConnection);
+}
 
 Client::~Client() {
   {
@@ -328,11 +331,13 @@ void Client::session_event(int state) {
   const std::lock_guard lock(mutex_);
   const bool now = state == ZOO_CONNECTED_STATE;
   if (now) {
+    health_.good();
     silent_.store(false, std::memory_order_relaxed);
     logger_.log(LogLevel::info, "KMS0330",
                 (ever_connected_ ? "connected again to " : "connected to ") + name());
     ever_connected_ = woken_ = true;
   } else if (connected_) {
+    health_.set(HealthState::degraded, kNoConnection);
     absent_since_ = Clock::now();
     next_report_ = absent_since_ + kAbsenceLimit;
   }
@@ -368,6 +373,7 @@ void Client::close_session() {
     const std::lock_guard lock(mutex_);
     std::swap(handle, handle_);
     connected_ = false;
+    health_.set(HealthState::degraded, kNoConnection);
   }
   // Not under the lock: completions run until it returns.
   if (handle != nullptr) zookeeper_close(handle);

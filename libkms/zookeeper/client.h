@@ -13,6 +13,7 @@
 #include <thread>
 #include <vector>
 
+#include "core/health.h"
 #include "core/log.h"
 #include "core/result.h"
 #include "core/secret.h"
@@ -66,6 +67,8 @@ class Client {
   // Connects, in a thread of its own. To be called after the fork; again: nothing happens.
   void start();
   void wake();
+  // degraded while there is no connection.
+  Health condition() const noexcept { return health_.read(); }
 
   // For one request: some seconds, less while the server does not answer.
   Deadline deadline() const;
@@ -115,6 +118,7 @@ class Client {
   const ZooKeeperOptions options_;
   Logger& logger_;
   Connector connector_;
+  HealthNote health_;
   std::atomic<bool> silent_{false};  // the last call had no answer in time
 
   mutable std::mutex mutex_;

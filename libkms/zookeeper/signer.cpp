@@ -81,6 +81,7 @@ class Follower final : public zookeeper::Observer {
     std::unique_lock lock(mutex_);
     return first_.wait_until(lock, deadline, [&] { return latest_ != nullptr; });
   }
+  bool has_secrets() const noexcept { return generation_.load(std::memory_order_acquire) != 0; }
   std::int64_t period() const noexcept { return period_ms_; }
   std::int64_t grace() const noexcept { return grace_ms_; }
 
@@ -272,6 +273,15 @@ class ZooKeeperSigner final : public SignerSecrets {
     if (secrets == nullptr)
       return Error(ErrorKind::unavailable, "The cookie secrets in ZooKeeper are out of reach");
     return hmac_sha256(secrets->signing(now_ms(), follower_->grace()).view(), as_bytes(text));
+  }
+
+  Health condition() const noexcept override {
+    static constexpr const char* kNone =
+        "there are no cookie secrets: ZooKeeper was not reached since the start";
+    if (client_ == nullptr) return {};
+    const Health connection = client_->condition();
+    if (!follower_->has_secrets()) return {HealthState::failing, connection.since_ms, kNone};
+    return connection;
   }
 
   bool verify(std::string_view text, std::string_view base64) override {

@@ -98,6 +98,7 @@ class ZooKeeperTokenStore final : public TokenStore {
   Result<bool> renew(const TokenIdentifier& identifier, std::int64_t renew_ms) override;
   Result<bool> remove(const TokenIdentifier& identifier) override;
   Result<std::size_t> purge(std::int64_t now_ms) override;
+  Health condition() const noexcept override { return client_ ? client_->condition() : Health(); }
 
  private:
   struct Found {

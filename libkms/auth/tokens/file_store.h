@@ -37,6 +37,7 @@ class FileTokenStore final : public TokenStore {
 
   Result<void> attach() override;
   void poll() noexcept override;
+  Health health() const noexcept override;
   Result<MasterKeyPtr> current_key(std::int64_t now_ms, const KeyPolicy& policy) override;
   Result<MasterKeyPtr> key(std::int32_t id) override;
   Result<std::int32_t> next_sequence() override;
@@ -88,6 +89,8 @@ class FileTokenStore final : public TokenStore {
   // What was said already, and is said again only when it has been good meanwhile.
   std::atomic<bool> lock_lost_{false}, failing_{false}, no_compaction_{false};
   std::atomic<bool> attached_{false};
+  HealthNote reading_, writing_;
+  std::atomic<std::int64_t> failed_ms_{0};  // when a change failed last, by the steady clock
 
   std::mutex file_mutex_;  // guards what follows
   std::optional<JournalFile> file_;

@@ -73,11 +73,14 @@ Result<void> FileTokenStore::load() {
 
 // What every call but the hot path does: log a failure once, and its end.
 Error FileTokenStore::failed(const Error& error) noexcept {
+  failed_ms_.store(steady_ms(), std::memory_order_relaxed);
+  writing_.set(HealthState::degraded, "the last change of the token journal failed");
   if (!failing_.exchange(true)) log(LogLevel::error, "KMS0324", error.message);
   return Error(ErrorKind::unavailable, error.message);
 }
 
 void FileTokenStore::succeeded() noexcept {
+  writing_.good();
   if (failing_.exchange(false)) log(LogLevel::notice, "KMS0325", "usable again");
 }
 
@@ -93,14 +96,30 @@ Result<void> FileTokenStore::attach_now() {
 
 Result<void> FileTokenStore::attach() {
   auto done = attach_now();
-  return done.ok() ? std::move(done) : failed(done.error());
+  if (done.ok()) return done;
+  reading_.set(HealthState::failing, "the token journal cannot be opened; tokens are refused");
+  return failed(done.error());
+}
+
+// Whether a change works shows at the next change only, and that may be hours away.
+Health FileTokenStore::health() const noexcept {
+  constexpr std::int64_t kForgetMs = 10 * 60 * 1000;
+  const Health reading = reading_.read();
+  if (reading.state != HealthState::good) return reading;
+  if (steady_ms() - failed_ms_.load(std::memory_order_relaxed) > kForgetMs) return {};
+  return writing_.read();
 }
 
 // Whether something is not as it is after a commit. A writer at work makes it look so for a moment,
 // hence the two polls.
 bool FileTokenStore::needs_care() {
   const std::lock_guard hold(file_mutex_);
-  if (!catch_up().ok() || suspect_) return true;
+  if (!catch_up().ok()) {
+    reading_.set(HealthState::failing, "the token journal cannot be read; tokens are refused");
+    return true;
+  }
+  reading_.good();
+  if (suspect_) return true;
   const auto size = file_->size();
   const bool odd = !size.ok() || *size != length_ || !file_->is_at(options_.path);
   return (std::exchange(was_odd_, odd) && odd) || mostly_garbage();
@@ -109,7 +128,10 @@ bool FileTokenStore::needs_care() {
 void FileTokenStore::poll() noexcept {
   try {
     if (!attached_) {
-      if (attach_now().ok()) succeeded();
+      if (attach_now().ok()) {
+        reading_.good();
+        succeeded();
+      }
       return;
     }
     auto checked = lock_.poll();

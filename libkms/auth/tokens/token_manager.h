@@ -37,6 +37,7 @@ class TokenManager {
   Result<void> attach() { return store_->attach(); }
   // About once a second, from one thread: lets the store look, purges when it is due.
   void poll() noexcept;
+  Health health() const noexcept { return store_->health(); }
 
   struct Request {
     std::string owner;         // short name: the doAs user, or who asks

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "auth/tokens/identifier.h"
+#include "core/health.h"
 #include "core/result.h"
 #include "core/secret.h"
 
@@ -46,6 +47,8 @@ class TokenStore {
   virtual Result<void> attach() = 0;
   // About once a second, from one thread.
   virtual void poll() noexcept {}
+  // Must not wait for anything.
+  virtual Health health() const noexcept { return {}; }
 
   // The key to make tokens with at now_ms: the newest whose life is at least max_lifetime longer,
   // or a new one with a life of update_interval + max_lifetime. Drops keys whose life is over.

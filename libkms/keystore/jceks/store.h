@@ -24,6 +24,7 @@ class JceksStore final : public KeyStore {
              bool check_only);
 
   const std::string& uri() const override { return options_.uri; }
+  Health health() const noexcept override;
   Result<void> attach() override;
   void poll() noexcept override;
   KeyStoreSize size() override;
@@ -55,6 +56,7 @@ class JceksStore final : public KeyStore {
   Result<const Snapshot*> snapshot();
   bool refresh_locked();
   void sync_with_file();
+  void note_health(bool stale) noexcept;
   void adopt(SnapshotPtr fresh);
   void complain(const FileId& about, const Error& error);
   void poll_lock_file();
@@ -91,6 +93,8 @@ class JceksStore final : public KeyStore {
   ThreadCached<Snapshot> cached_;
   WriteLock lock_;
   std::atomic<bool> lock_lost_{false};  // said already that it cannot be opened anew
+  std::atomic<bool> read_only_{false};  // no lock file could be made at the start
+  HealthNote file_health_, lock_health_;
 
   std::mutex state_mutex_;  // guards what follows
   SnapshotPtr current_;

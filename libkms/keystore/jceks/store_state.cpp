@@ -28,6 +28,7 @@ JceksStore::JceksStore(JceksOptions options, Secret password, Logger& logger, Sn
                         "the lock file was removed, replaced or cut while in use; it was opened "
                         "anew"));
               lock_lost_ = false;
+              lock_health_.good();
             }),
       current_(std::move(first)),
       seen_generation_(lock_.generation()) {}
@@ -55,9 +56,32 @@ bool JceksStore::refresh_locked() {
   const std::uint64_t now = generation().load(std::memory_order_acquire);
   if (now == seen_generation_) return true;
   sync_with_file();
-  if (vanished_ || damaged_) return false;
-  seen_generation_ = now;
-  return true;
+  const bool stale = vanished_ || damaged_;
+  note_health(stale);
+  if (!stale) seen_generation_ = now;
+  return !stale;
+}
+
+// stale: somebody committed what cannot be read here.
+void JceksStore::note_health(bool stale) noexcept {
+  if (!vanished_ && !damaged_)
+    file_health_.good();
+  else if (stale)
+    file_health_.set(HealthState::failing,
+                     "the keystore was changed and cannot be read; keys are refused");
+  else if (vanished_)
+    file_health_.set(
+        HealthState::degraded,
+        "the keystore file has vanished; keys are served from memory, changes refused");
+  else
+    file_health_.set(HealthState::degraded,
+                     "the keystore file cannot be read; its last good state is served, changes are "
+                     "refused");
+}
+
+Health JceksStore::health() const noexcept {
+  const Health file = file_health_.read();
+  return file.state != HealthState::good ? file : lock_health_.read();
 }
 
 // Loads the file if it is another one than current_ was read from. Whatever goes wrong, the last
@@ -113,6 +137,9 @@ Result<void> JceksStore::attach() {
     const std::string directory = directory_of(real_path(options_.path));
     if (opened.error().kind != ErrorKind::io || ::access(directory.c_str(), W_OK) == 0)
       return opened;
+    read_only_ = true;
+    lock_health_.set(HealthState::degraded,
+                     "the folder of the keystore cannot be written; keys are served read-only");
     log(LogLevel::warn, "KMS0105",
         about(options_.path,
               "no lock file can be used in this directory, keys are served "
@@ -122,13 +149,27 @@ Result<void> JceksStore::attach() {
   const std::lock_guard hold(state_mutex_);
   const std::uint64_t now = generation().load(std::memory_order_acquire);
   sync_with_file();
-  if (!vanished_ && !damaged_) seen_generation_ = now;
+  const bool stale = vanished_ || damaged_;
+  if (!stale) seen_generation_ = now;
+  note_health(stale && seen_generation_ != now);
   return {};
 }
 
 void JceksStore::poll_lock_file() {
+  if (read_only_) {
+    if (!lock_.open().ok()) return;  // still
+    read_only_ = false;
+    lock_health_.good();
+    return;
+  }
   auto checked = lock_.poll();
-  if (!checked.ok() && !lock_lost_.exchange(true))
+  if (checked.ok()) {
+    if (lock_lost_.exchange(false)) lock_health_.good();
+    return;
+  }
+  lock_health_.set(HealthState::degraded,
+                   "the lock file is gone and cannot be made anew; changes are refused");
+  if (!lock_lost_.exchange(true))
     log(LogLevel::error, "KMS0113", about(lock_.path(), checked.error().message));
 }
 
@@ -138,6 +179,8 @@ void JceksStore::look_at_file_locked() {
   refresh_locked();
   const SnapshotPtr before = current_;
   sync_with_file();
+  note_health((vanished_ || damaged_) &&
+              generation().load(std::memory_order_acquire) != seen_generation_);
   if (current_ == before) return;
   // Somebody else's bump in between may stand for a newer file than the one just read; then
   // seen_generation_ stays behind, and the next reader looks again.
