@@ -243,19 +243,48 @@ const char* set_access(cmd_parms* cmd, void*, const char* page, const char* who)
   return problem;
 }
 
+// Each directive adds a rule, which is checked at once, and all of them together.
+template <class Parse>
+const char* add_rule(cmd_parms* cmd, std::optional<RuleList> ServerConfig::*list, Parse parse,
+                     int argc, char* const argv[]) {
+  return setter(cmd, [&](ServerConfig& config) -> std::string {
+    std::string rule;
+    for (int i = 0; i < argc; ++i) rule += (rule.empty() ? "" : " ") + std::string(argv[i]);
+    std::optional<RuleList>& rules = config.*list;
+    if (!rules) rules = RuleList{{}, origin_of(cmd)};
+    rules->rules.push_back(rule);
+    if (rule.find(';') != std::string::npos) return "takes one rule; repeat it for another";
+    if (rules->rules.size() > 1 && strcasecmp(rule.c_str(), "none") == 0)
+      return "none stands alone";
+    const auto parsed = parse(rules->text());
+    return parsed.ok() ? std::string() : parsed.error().message;
+  });
+}
+
+const char* set_rate_limit(cmd_parms* cmd, void*, int argc, char* const argv[]) {
+  return add_rule(cmd, &ServerConfig::rate_limits, parse_limit_rules, argc, argv);
+}
+
+const char* set_decrypt_alarm(cmd_parms* cmd, void*, int argc, char* const argv[]) {
+  return add_rule(cmd, &ServerConfig::decrypt_alarms, parse_alarm_rules, argc, argv);
+}
+
 // httpd's table holds every setter as one pointer type; args_how says how it is called.
 using Take1 = const char* (*)(cmd_parms*, void*, const char*);
 using Take2 = const char* (*)(cmd_parms*, void*, const char*, const char*);
+using TakeAll = const char* (*)(cmd_parms*, void*, int, char* const[]);
 using Flag = const char* (*)(cmd_parms*, void*, int);
 
 constexpr int server = RSRC_CONF, directory = ACCESS_CONF;
 
 template <class F>
 command_rec row(const char* name, int context, F setter, const char* property, const char* help) {
-  static_assert(std::is_same_v<F, Take1> || std::is_same_v<F, Take2> || std::is_same_v<F, Flag>);
-  constexpr cmd_how how = std::is_same_v<F, Take1>   ? TAKE1
-                          : std::is_same_v<F, Take2> ? TAKE2
-                                                     : FLAG;
+  static_assert(std::is_same_v<F, Take1> || std::is_same_v<F, Take2> ||
+                std::is_same_v<F, TakeAll> || std::is_same_v<F, Flag>);
+  constexpr cmd_how how = std::is_same_v<F, Take1>     ? TAKE1
+                          : std::is_same_v<F, Take2>   ? TAKE2
+                          : std::is_same_v<F, TakeAll> ? TAKE_ARGV
+                                                       : FLAG;
   const auto function = reinterpret_cast<cmd_func>(reinterpret_cast<void (*)()>(setter));
   return {name, function, const_cast<char*>(property), context, how, help};
 }

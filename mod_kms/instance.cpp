@@ -57,9 +57,10 @@ std::unique_ptr<Instance> Instance::open(const InstanceOptions& options, Logger&
   const bool signer = instance->open_signer(options, problems);
   const bool keys = instance->open_keys(options, problems);
   const bool tokens = instance->open_tokens(options, problems);
+  const bool limits = instance->open_limits(options, problems);
   const std::vector<std::string> audit = check_audit_config(options.audit, options.check_only);
   problems.insert(problems.end(), audit.begin(), audit.end());
-  if (!policy || !signer || !keys || !tokens || !audit.empty()) return nullptr;
+  if (!policy || !signer || !keys || !tokens || !limits || !audit.empty()) return nullptr;
   // Last: it begins the chain.
   if (!options.check_only && !instance->open_audit(options)) return nullptr;
   return instance;
@@ -172,6 +173,22 @@ bool Instance::open_tokens(const InstanceOptions& options, std::vector<std::stri
   return true;
 }
 
+bool Instance::open_limits(const InstanceOptions& options, std::vector<std::string>& problems) {
+  if (options.check_only || (settings_.rate_limits.empty() && settings_.decrypt_alarms.empty()))
+    return true;
+  void* region =
+      options.shared_region("limits-" + std::to_string(LimitTable::kLayout), LimitTable::kBytes);
+  const auto ready = region == nullptr
+                         ? Error(ErrorKind::internal, "no shared memory for limits and alarms")
+                         : LimitTable::prepare(region);
+  if (!ready.ok()) {
+    problems.push_back(ready.error().message);
+    return false;
+  }
+  limits_.emplace(settings_.rate_limits, settings_.decrypt_alarms, region, logger_);
+  return true;
+}
+
 bool Instance::open_keys(const InstanceOptions& options, std::vector<std::string>& problems) {
   auto password = keystore_password(options, settings_);
   if (!password.ok()) {
@@ -229,6 +246,7 @@ rest::Service Instance::service() {
           *acls_,
           *groups_,
           *audit_,
+          limits(),
           settings_.key_authorization,
           settings_.default_cipher,
           settings_.default_bit_length,

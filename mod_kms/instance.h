@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,6 +20,7 @@
 #include "core/log.h"
 #include "hadoop/settings.h"
 #include "keystore/keystore.h"
+#include "limits/limits.h"
 #include "metrics/metered.h"
 #include "metrics/metrics.h"
 #include "rest/exchange.h"
@@ -40,8 +42,11 @@ struct InstanceOptions {
   bool check_only = false;         // configtest: look, change nothing
   void* signer_region = nullptr;   // shared memory for a random signer; not with check_only
   void* metrics_region = nullptr;  // shared memory of the counters; not with check_only
-  std::string token_file;          // journal of delegation tokens; empty: beside the keystore
-  AuditConfig audit;               // without its window
+  // Shared memory of this name for limits, only asked for where there are some; null: none to be
+  // had.
+  std::function<void*(const std::string& name, std::size_t bytes)> shared_region;
+  std::string token_file;  // journal of delegation tokens; empty: beside the keystore
+  AuditConfig audit;       // without its window
   bool audit_aggregate = false;
 };
 
@@ -66,6 +71,8 @@ class Instance {
   Groups& groups() { return *groups_; }
   KeyStore& keys() { return *keys_; }
   Metrics& metrics() { return *metrics_; }
+  // Null when neither a limit nor an alarm is configured.
+  Limits* limits() { return limits_ ? &*limits_ : nullptr; }
   const ProxyUsers& proxy_users() const { return *proxy_users_; }
   // hadoop.kms.http.administrators
   const AccessList& administrators() const { return administrators_; }
@@ -77,6 +84,7 @@ class Instance {
   bool open_signer(const InstanceOptions& options, std::vector<std::string>& problems);
   bool open_tokens(const InstanceOptions& options, std::vector<std::string>& problems);
   bool open_keys(const InstanceOptions& options, std::vector<std::string>& problems);
+  bool open_limits(const InstanceOptions& options, std::vector<std::string>& problems);
   bool open_audit(const InstanceOptions& options);
 
   std::unique_ptr<Metrics> metrics_;
@@ -90,6 +98,7 @@ class Instance {
   std::unique_ptr<SignerSecrets> signer_;
   std::unique_ptr<TokenManager> tokens_;
   std::unique_ptr<AuditLog> audit_;
+  std::optional<Limits> limits_;
 };
 
 }  // namespace kms

@@ -5,6 +5,12 @@
 
 namespace kms {
 
+std::string RuleList::text() const {
+  std::string text;
+  for (const std::string& rule : rules) text += (text.empty() ? "" : "; ") + rule;
+  return text;
+}
+
 ServerConfig& server_config(const server_rec* server) {
   return *static_cast<ServerConfig*>(ap_get_module_config(server->module_config, &kms_module));
 }
@@ -40,6 +46,8 @@ void* merge_server_config(apr_pool_t* pool, void* base_ptr, void* overlay_ptr) {
     merged->audit_chain_key_file = base.audit_chain_key_file;
   if (!merged->audit_aggregate) merged->audit_aggregate = base.audit_aggregate;
   if (!merged->cookie_secure) merged->cookie_secure = base.cookie_secure;
+  if (!merged->rate_limits) merged->rate_limits = base.rate_limits;
+  if (!merged->decrypt_alarms) merged->decrypt_alarms = base.decrypt_alarms;
   if (!merged->max_request_body) merged->max_request_body = base.max_request_body;
   for (std::size_t i = 0; i < kPageCount; ++i)
     if (!merged->page_access[i]) merged->page_access[i] = base.page_access[i];

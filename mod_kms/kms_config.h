@@ -20,6 +20,13 @@ namespace kms {
 // TLS hides.
 enum class CookieSecure { by_scheme, always, never };
 
+// The rules of a directive that may stand several times; together they are the value of a property.
+struct RuleList {
+  std::vector<std::string> rules;
+  hadoop::Origin origin;  // of the first
+  std::string text() const;
+};
+
 // What the directives of one server say. Unset members take their default in lifecycle.cpp.
 struct ServerConfig {
   bool own_directives = false;  // any KMS directive but KMSEngine: this server has a KMS of its own
@@ -38,6 +45,7 @@ struct ServerConfig {
   std::optional<CookieSecure> cookie_secure;
   std::optional<std::int64_t> max_request_body;
   std::array<std::optional<PageAccess>, kPageCount> page_access;
+  std::optional<RuleList> rate_limits, decrypt_alarms;
 
   // Set by post_config; shared by the servers that have no directives of their own. Lives until the
   // configuration pool is cleared.

@@ -62,6 +62,13 @@ InstanceOptions options_for(const ServerConfig& config, const ServingUser& user,
   options.settings.conf_dir = config.conf_dir;
   options.settings.overrides = config.overrides;
   options.settings.system_properties = {{"user.home", user.home}, {"user.name", user.name}};
+  if (config.rate_limits)
+    options.settings.overrides.push_back(
+        {"hadoop.kms.rate-limits", config.rate_limits->text(), config.rate_limits->origin});
+  if (config.decrypt_alarms)
+    options.settings.overrides.push_back({"hadoop.kms.decrypt-alarms",
+                                          config.decrypt_alarms->text(),
+                                          config.decrypt_alarms->origin});
   options.password = config.keystore_password.get();
   options.password_file = config.keystore_password_file;
   if (passwords.has_environment) options.environment_password = &passwords.environment;
@@ -179,6 +186,9 @@ int open_server(apr_pool_t* pconf, server_rec* server, const ServingUser& user,
   InstanceOptions options = options_for(config, user, passwords);
   if (!prepare_audit(pconf, server, options.audit)) return HTTP_INTERNAL_SERVER_ERROR;
   options.signer_region = shared_region(server, "signer:" + config.conf_dir, kSharedSignerBytes);
+  options.shared_region = [&](const std::string& name, std::size_t bytes) {
+    return shared_region(server, name + ":" + config.conf_dir, bytes);
+  };
   if (options.signer_region == nullptr) {
     ap_log_error(APLOG_MARK, APLOG_ERR, errno, server,
                  "KMS0506: no shared memory for the cookie secret");

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <utility>
 
@@ -27,6 +28,7 @@ enum class ErrorKind {
   unsupported_media_type,
   too_large,       // body past the limit
   unavailable,     // try again later: audit log, lock or keystore out of reach
+  rate_limited,    // too many of these for now; nothing was done
   configuration,   // text names file, line and property
   corrupt,         // stored bytes are damaged
   wrong_password,  // keystore digest does not match
@@ -40,6 +42,7 @@ struct Error {
   ErrorKind kind = ErrorKind::internal;
   std::string message;
   bool has_message = true;
+  std::int64_t retry_after_s = 0;  // for rate_limited and unavailable; 0: not known
 
   Error(ErrorKind k, std::string text) : kind(k), message(std::move(text)) {}
   static Error without_message(ErrorKind k) {

@@ -44,6 +44,10 @@ WireError wire_error(ErrorKind kind) {
       return {413, kIo};
     case ErrorKind::unavailable:
       return {503, kIo};
+    // The one class with which a client goes on to its next server and waits between the rounds,
+    // whatever the operation. With an IOException it would not wait, and give up a create or roll.
+    case ErrorKind::rate_limited:
+      return {429, "org.apache.hadoop.ipc.StandbyException"};
     case ErrorKind::io:
     case ErrorKind::configuration:
     case ErrorKind::corrupt:

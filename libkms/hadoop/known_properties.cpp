@@ -23,6 +23,10 @@ constexpr std::string_view kKind = "the KMS knows one kind only";
 constexpr std::string_view kDisconnect = "a process that ends closes its session";
 constexpr std::string_view kShutdown = "a process that ends does not wait for its session";
 constexpr std::int64_t kMaxSeconds = std::int64_t{100} * 365 * 86400;
+constexpr std::string_view kLimits =
+    "mod_kms's own: the rules of KMSRateLimit with ';' between them, where that is not used";
+constexpr std::string_view kAlarms =
+    "mod_kms's own: the rules of KMSDecryptAlarm with ';' between them, where that is not used";
 constexpr std::string_view kPort = "Listen and VirtualHost of httpd say where it is served";
 constexpr std::string_view kTls = "TLS is mod_ssl's business: SSLEngine, SSLCertificateFile";
 constexpr std::string_view kAudit = "the audit log is written by libkms, KMSAuditLog says where to";
@@ -47,6 +51,8 @@ constexpr KnownProperty kProperties[] = {
          kInt32Max),
     take("hadoop.kms.audit.aggregation.window.ms", integer, "10000",
          &S::audit_aggregation_window_ms, 10, kInt32Max),
+    {"hadoop.kms.rate-limits", text, {}, used, kLimits, 0, 0, &S::rate_limits_text},
+    {"hadoop.kms.decrypt-alarms", text, {}, used, kAlarms, 0, 0, &S::decrypt_alarms_text},
     {"hadoop.kms.audit.logger", text,
      "org.apache.hadoop.crypto.key.kms.server.SimpleKMSAuditLogger", warned, kAudit},
     {"hadoop.kms.proxyuser.*.users"},

@@ -23,6 +23,8 @@ const std::string kSecretFile = "hadoop.kms.authentication.signature.secret.file
 const std::string kBitLength = "hadoop.security.key.default.bitlength";
 const std::string kGroupMapping = "hadoop.security.group.mapping";
 const std::string kAuthenticationType = "hadoop.kms.authentication.type";
+const std::string kRateLimits = "hadoop.kms.rate-limits";
+const std::string kDecryptAlarms = "hadoop.kms.decrypt-alarms";
 const std::string kNameRules = "hadoop.kms.authentication.kerberos.name.rules";
 const std::string kNameMechanism = "hadoop.kms.authentication.kerberos.name.rules.mechanism";
 const std::string kCoreRules = "hadoop.security.auth_to_local";
@@ -93,6 +95,7 @@ class Loader {
   void check_cookie(const std::string& name, const std::string& value);
   void check_groups();
   void check_administrators();
+  void check_limits();
   void collect_proxy_users();
   void add_proxy_rule(const Property& property, std::map<std::string, ProxyUserRule>& rules);
   void report_without_effect();
@@ -146,6 +149,7 @@ Settings Loader::run() {
   check_cookie("hadoop.kms.authentication.cookie.path", out_.cookie_path);
   check_groups();
   check_administrators();
+  check_limits();
   collect_proxy_users();
   report_without_effect();
   report_unknown();
@@ -348,6 +352,17 @@ void Loader::check_administrators() {
   acl = take<std::string>(settings_.get_verbatim(name, {}), {});
   if (const std::string_view variable = first_variable(acl); !variable.empty())
     mistake_in_value(name, "has ${" + std::string(variable) + "}, which nothing defines");
+}
+
+void Loader::check_limits() {
+  const auto parse = [&](const std::string& name, auto parsed, auto& rules) {
+    if (parsed.ok())
+      rules = std::move(*parsed);
+    else
+      mistake(name, parsed.error().message);
+  };
+  parse(kRateLimits, parse_limit_rules(out_.rate_limits_text), out_.rate_limits);
+  parse(kDecryptAlarms, parse_alarm_rules(out_.decrypt_alarms_text), out_.decrypt_alarms);
 }
 
 void Loader::collect_proxy_users() {

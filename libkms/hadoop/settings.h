@@ -14,6 +14,7 @@
 #include "auth/tokens/token_manager.h"
 #include "core/result.h"
 #include "hadoop/configuration.h"
+#include "limits/rules.h"
 #include "zookeeper/options.h"
 
 namespace kms::hadoop {
@@ -62,6 +63,11 @@ struct Settings {
   TokenSettings tokens;
   bool tokens_in_zookeeper = false;  // hadoop.kms.authentication.zk-dt-secret-manager.enable
   ZooKeeperOptions token_zookeeper;  // used then
+
+  // hadoop.kms.rate-limits and hadoop.kms.decrypt-alarms, which are our own
+  std::string rate_limits_text, decrypt_alarms_text;
+  std::vector<LimitRule> rate_limits;
+  std::vector<AlarmRule> decrypt_alarms;
 
   std::int64_t audit_aggregation_window_ms = 10000;
   std::vector<ProxyUserRule> proxy_users;

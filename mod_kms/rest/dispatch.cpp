@@ -5,6 +5,7 @@
 
 #include "core/clock.h"
 #include "hadoop/exceptions.h"
+#include "rest/limiting.h"
 #include "rest/media.h"
 #include "rest/routes.h"
 
@@ -193,23 +194,28 @@ Result<Answer> run_checked(const Route& route, Exchange& x) {
   const Operation& op = **selected;
   x.operation = &op;
   if (!op.meters_success) mark(x, op.meter);
+  Limits::Charges charges;
+  KMS_TRY(limit_user(op, x, charges));
   KMS_TRY(check_op(op, op.acl, op.or_acl, x));
   x.begun_us = now_us();
   if (op.resolve != nullptr) KMS_TRY(op.resolve(x));
   if (x.wants_key_material_acl) KMS_TRY(check_op(op, OpAcl::set_key_material, std::nullopt, x));
   KMS_TRY(check_keys(op, x));
+  KMS_TRY(limit_key(op, x, charges));
   auto answer = op.run(x);
   if (!answer.ok()) return answer;
   KMS_TRY(x.record_done());
   if (op.meters_success) mark(x, op.meter);
+  watch_decrypts(op, x);
   return answer;
 }
 
-// Failures that are no denial get an ERROR line; a failing audit log gets none and stays a 503, so
-// that nobody waits for a log that hangs twice.
+// Failures that are no denial get an ERROR line; a limit has written its own. A failing audit log
+// gets none and stays a 503, so that nobody waits for a log that hangs twice.
 Error audited_failure(const Service& service, const Request& request, const Identity& identity,
                       Error error) {
-  if (error.kind == ErrorKind::not_authorized || error.kind == ErrorKind::authentication)
+  if (error.kind == ErrorKind::not_authorized || error.kind == ErrorKind::authentication ||
+      error.kind == ErrorKind::rate_limited)
     return error;
   if (error.kind == ErrorKind::unavailable && service.audit.failing()) return error;
   const std::string_view message = error.message;
@@ -266,7 +272,10 @@ Answer error_answer(const Error& error) {
   answer.status = hadoop::wire_error(error.kind).status;
   answer.failure = error.kind;
   answer.failure_text = error.message;
-  if (error.kind == ErrorKind::unavailable) answer.headers.emplace_back("Retry-After", "5");
+  if (error.retry_after_s > 0)
+    answer.headers.emplace_back("Retry-After", std::to_string(error.retry_after_s));
+  else if (error.kind == ErrorKind::unavailable)
+    answer.headers.emplace_back("Retry-After", "5");
   return answer;
 }
 

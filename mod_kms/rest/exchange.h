@@ -17,6 +17,7 @@
 #include "core/secret.h"
 #include "hadoop/wire_json.h"
 #include "keystore/keystore.h"
+#include "limits/limits.h"
 #include "metrics/metrics.h"
 #include "rest/path.h"
 #include "rest/query.h"
@@ -88,6 +89,7 @@ struct Service {
   AclFile& acls;
   Groups& groups;
   AuditLog& audit;
+  Limits* limits;  // null: none configured
   bool key_authorization;
   std::string default_cipher;
   std::int32_t default_bit_length;
@@ -114,6 +116,7 @@ struct Exchange {
   std::string_view audit_key{};         // key shown in messages and audit lines
   bool wants_key_material_acl = false;  // SET_KEY_MATERIAL is needed as well
   std::vector<TouchedKey> touched{};
+  std::string limited_key{};  // as stored; empty when there is no such key, or no limits
   std::string audit_extra{};
   std::string_view audit_version{};      // key version shown in JSON audit lines; a text that stays
   bool audited = false;                  // the OK line is written

@@ -117,6 +117,7 @@ Result<void> Exchange::touch(std::string_view key_name) {
   if (!found.ok()) return std::move(found).error();
   if (*found == nullptr) return {};
   const KeyMetadata& metadata = **found;
+  if (service.limits != nullptr) limited_key = metadata.name;
   const auto attribute = metadata.attributes.find(std::string(kAclNameAttribute));
   const bool named = attribute != metadata.attributes.end() && !attribute->second.empty();
   touched.push_back({named ? attribute->second : metadata.name});
