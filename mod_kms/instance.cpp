@@ -15,6 +15,8 @@
 namespace kms {
 namespace {
 
+constexpr std::size_t kStartRoom = 64;
+
 // The content of a password file, without the characters up to U+0020 around it (jceks.md d.6).
 Result<Secret> read_password(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
@@ -57,10 +59,12 @@ std::unique_ptr<Instance> Instance::open(const InstanceOptions& options, Logger&
   const bool signer = instance->open_signer(options, problems);
   const bool keys = instance->open_keys(options, problems);
   const bool tokens = instance->open_tokens(options, problems);
+  const bool denials = instance->open_denials(options, problems);
   const bool limits = instance->open_limits(options, problems);
   const std::vector<std::string> audit = check_audit_config(options.audit, options.check_only);
   problems.insert(problems.end(), audit.begin(), audit.end());
-  if (!policy || !signer || !keys || !tokens || !limits || !audit.empty()) return nullptr;
+  if (!policy || !signer || !keys || !tokens || !denials || !limits || !audit.empty())
+    return nullptr;
   // Last: it begins the chain.
   if (!options.check_only && !instance->open_audit(options)) return nullptr;
   return instance;
@@ -78,6 +82,8 @@ bool Instance::open_audit(const InstanceOptions& options) {
     return false;
   }
   audit_ = std::move(*log);
+  audit_buffered_ = config.durability == AuditDurability::none;
+  audit_->show_denials(&*denials_);
   return true;
 }
 
@@ -173,6 +179,24 @@ bool Instance::open_tokens(const InstanceOptions& options, std::vector<std::stri
   return true;
 }
 
+// Memory of the denials begins with the time of the start, which a graceful restart keeps.
+bool Instance::open_denials(const InstanceOptions& options, std::vector<std::string>& problems) {
+  times_.configured = now_ms();
+  if (options.check_only) return true;
+  auto* region = static_cast<char*>(options.shared_region(
+      "denials-" + std::to_string(DenialRing::kLayout), kStartRoom + DenialRing::kBytes));
+  if (region == nullptr) {
+    problems.push_back("no shared memory for the status page");
+    return false;
+  }
+  auto& started = *reinterpret_cast<std::int64_t*>(region);
+  if (started == 0) started = now_ms();
+  times_.started = started;
+  DenialRing::prepare(region + kStartRoom);
+  denials_.emplace(region + kStartRoom);
+  return true;
+}
+
 bool Instance::open_limits(const InstanceOptions& options, std::vector<std::string>& problems) {
   if (options.check_only || (settings_.rate_limits.empty() && settings_.decrypt_alarms.empty()))
     return true;
@@ -222,11 +246,49 @@ Result<void> Instance::attach() {
   audit_->attach();
   // Each is tried: what works serves, whatever else does not.
   auto keys = keys_->attach(), signer = signer_->attach(), tokens = tokens_->attach();
+  constexpr const char* kNotOpened = "this child could not open it at its start; see the error log";
+  if (!keys.ok()) keys_attached_.set(HealthState::failing, kNotOpened);
+  if (!signer.ok()) signer_attached_.set(HealthState::failing, kNotOpened);
+  if (!tokens.ok() && tokens_->condition().state == HealthState::good)
+    tokens_attached_.set(HealthState::failing, kNotOpened);
   return !keys.ok() ? std::move(keys) : !signer.ok() ? std::move(signer) : std::move(tokens);
+}
+
+std::vector<Instance::Finding> Instance::findings() const {
+  constexpr std::int64_t kHangsMs = 30'000;
+  std::vector<Finding> found;
+  const auto add = [&](const char* component, const Health& health, std::string detail) {
+    if (health.state != HealthState::good) found.push_back({component, health, std::move(detail)});
+  };
+  const auto worse = [](const Health& attached, const Health& now) {
+    return attached.state != HealthState::good ? attached : now;
+  };
+  if (const AuditHealth audit = audit_->health(); !audit.ok)
+    add("audit",
+        {audit_buffered_ ? HealthState::degraded : HealthState::failing, audit.failing_since_ms,
+         audit_buffered_ ? "the audit log cannot be written; records wait in memory"
+                         : "the audit log cannot be written; no request is served"},
+        audit.last_error);
+  add("keystore", worse(keys_attached_.read(), keys_->condition()), settings_.key_provider_uri);
+  add("acls", acls_->condition(), settings_.acl_file);
+  add("signer", worse(signer_attached_.read(), signer_->condition()),
+      settings_.signer == hadoop::SignerKind::zookeeper
+          ? settings_.signer_zookeeper.connection_string
+          : settings_.signature_secret_file);
+  add("tokens", worse(tokens_attached_.read(), tokens_->condition()),
+      settings_.tokens_in_zookeeper ? settings_.token_zookeeper.connection_string : std::string());
+  const std::int64_t polled = polled_ms_.load(std::memory_order_relaxed);
+  if (const std::int64_t silent = steady_ms() - polled; polled != 0 && silent > kHangsMs)
+    add("maintenance",
+        {HealthState::degraded, now_ms() - silent,
+         "the periodic look at files hangs; what is said here may be old"},
+        {});
+  return found;
 }
 
 void Instance::poll() noexcept {
   metrics_->tick(steady_ms());
+  polled_ms_.store(steady_ms(), std::memory_order_relaxed);
   acls_->poll();
   keys_->poll();
   signer_->poll();

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -12,6 +13,7 @@
 #include "acl/access_list.h"
 #include "acl/acl_file.h"
 #include "audit/config.h"
+#include "audit/denials.h"
 #include "auth/cookie.h"
 #include "auth/groups.h"
 #include "auth/proxy_users.h"
@@ -50,6 +52,12 @@ struct InstanceOptions {
   bool audit_aggregate = false;
 };
 
+// now_ms() of what happened when; 0: not known.
+struct InstanceTimes {
+  std::int64_t started = 0;     // httpd
+  std::int64_t configured = 0;  // the configuration in force was read
+};
+
 class Instance {
  public:
   // Every problem found goes to problems, one line each; then the result is null.
@@ -58,6 +66,18 @@ class Instance {
 
   // In each child, after the fork.
   Result<void> attach();
+
+  // What is not well, as far as this child knows. Reads what is in memory, waits for nothing.
+  struct Finding {
+    const char* component;  // "keystore", "acls", "signer", "tokens", "audit", "maintenance"
+    Health health;
+    std::string detail;  // with names of files; for administrators only
+  };
+  std::vector<Finding> findings() const;
+  KeyStore& keys() { return *keys_; }
+  const AclFile& acls() const { return *acls_; }
+  const DenialRing& denials() const { return *denials_; }
+  const InstanceTimes& times() const { return times_; }
   // About once a second, from the maintenance thread.
   void poll() noexcept;
   // At the end of a child.
@@ -69,7 +89,6 @@ class Instance {
   SignerSecrets& signer() { return *signer_; }
   TokenManager& tokens() { return *tokens_; }
   Groups& groups() { return *groups_; }
-  KeyStore& keys() { return *keys_; }
   Metrics& metrics() { return *metrics_; }
   // Null when neither a limit nor an alarm is configured.
   Limits* limits() { return limits_ ? &*limits_ : nullptr; }
@@ -84,6 +103,7 @@ class Instance {
   bool open_signer(const InstanceOptions& options, std::vector<std::string>& problems);
   bool open_tokens(const InstanceOptions& options, std::vector<std::string>& problems);
   bool open_keys(const InstanceOptions& options, std::vector<std::string>& problems);
+  bool open_denials(const InstanceOptions& options, std::vector<std::string>& problems);
   bool open_limits(const InstanceOptions& options, std::vector<std::string>& problems);
   bool open_audit(const InstanceOptions& options);
 
@@ -97,8 +117,14 @@ class Instance {
   AccessList administrators_;
   std::unique_ptr<SignerSecrets> signer_;
   std::unique_ptr<TokenManager> tokens_;
+  std::optional<DenialRing> denials_;  // before audit_, which writes to it
   std::unique_ptr<AuditLog> audit_;
+  bool audit_buffered_ = false;
   std::optional<Limits> limits_;
+  InstanceTimes times_;
+  // What attach() could not open in this child.
+  HealthNote keys_attached_, signer_attached_, tokens_attached_;
+  std::atomic<std::int64_t> polled_ms_{0};  // steady_ms() of the last poll(); 0: none yet
 };
 
 }  // namespace kms

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "audit/config.h"
+#include "certificates.h"
 #include "hadoop/settings.h"
 #include "instance.h"
 #include "logging.h"
@@ -46,6 +47,10 @@ struct ServerConfig {
   std::optional<std::int64_t> max_request_body;
   std::array<std::optional<PageAccess>, kPageCount> page_access;
   std::optional<RuleList> rate_limits, decrypt_alarms;
+
+  // For the status page.
+  bool tls = false;
+  std::vector<Certificate> certificates;
 
   // Set by post_config; shared by the servers that have no directives of their own. Lives until the
   // configuration pool is cleared.

@@ -287,6 +287,7 @@ int post_config(apr_pool_t* pconf, apr_pool_t*, apr_pool_t*, server_rec* main_se
   return guarded(main_server, HTTP_INTERNAL_SERVER_ERROR, [&] {
     const ServingUser user = serving_user();
     const Passwords passwords = find_passwords(main_server);
+    read_certificates(main_server);
     for (server_rec* server = main_server; server != nullptr; server = server->next) {
       if (has_own_kms(server, main_server)) {
         if (open_server(pconf, server, user, passwords) != OK) return HTTP_INTERNAL_SERVER_ERROR;

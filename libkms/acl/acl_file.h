@@ -26,7 +26,7 @@ class AclFile {
   const AclSet& current();
   void poll() noexcept;
   // degraded while the file cannot be read and older rules are in force.
-  Health health() const noexcept { return health_.read(); }
+  Health condition() const noexcept { return health_.read(); }
   // When the rules in force were read, now_ms().
   std::int64_t loaded_ms() const noexcept { return loaded_ms_.load(std::memory_order_relaxed); }
 

@@ -89,7 +89,7 @@ class FileSigner final : public SignerSecrets {
     return hmac_sha256(newest().secrets.front()->view(), as_bytes(text));
   }
 
-  Health health() const noexcept override { return health_.read(); }
+  Health condition() const noexcept override { return health_.read(); }
 
   bool verify(std::string_view text, std::string_view base64) override {
     for (const SharedSecret& secret : newest().secrets)

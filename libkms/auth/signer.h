@@ -30,7 +30,7 @@ class SignerSecrets {
   // Constant time for each secret.
   virtual bool verify(std::string_view text, std::string_view base64) = 0;
   // Must not wait for anything.
-  virtual Health health() const noexcept { return {}; }
+  virtual Health condition() const noexcept { return {}; }
 };
 
 // One secret, never rolled.

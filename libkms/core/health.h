@@ -11,6 +11,12 @@ namespace kms {
 // degraded: it serves, with less than it should (read-only, old rules). failing: it does not.
 enum class HealthState : std::uint8_t { good, degraded, failing };
 
+constexpr const char* health_word(HealthState state) noexcept {
+  return state == HealthState::good       ? "ok"
+         : state == HealthState::degraded ? "degraded"
+                                          : "failing";
+}
+
 struct Health {
   HealthState state = HealthState::good;
   std::int64_t since_ms = 0;  // now_ms() when it came to this; 0 when good

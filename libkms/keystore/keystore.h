@@ -91,7 +91,7 @@ class KeyStore {
   virtual ~KeyStore() = default;
 
   // How the store is, as far as this process knows by now. Must not wait for anything.
-  virtual Health health() const noexcept { return {}; }
+  virtual Health condition() const noexcept { return {}; }
 
   // The provider URI as clients see it in messages ("jceks://file@/path/kms.keystore").
   virtual const std::string& uri() const = 0;

@@ -33,7 +33,7 @@ constexpr Page kPages[] = {
     {PageId::status,
      "status",
      {"/kms/status", ""},
-     "application/json",
+     "text/html; charset=utf-8",
      PageAccess::administrators,
      produce_status},
 };

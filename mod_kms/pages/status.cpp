@@ -1,10 +1,122 @@
 // SPDX-License-Identifier: Apache-2.0
+// /kms/status: gathers what the page for operators shows.
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+
+#include "core/clock.h"
+#include "kms_config.h"
 #include "pages/pages.h"
+#include "pages/status_html.h"
+#include "request_state.h"
 
 namespace kms {
+namespace {
 
-void produce_status(const PageRequest&, rest::Answer& answer) {
-  answer.text = "{\"status\": \"up\"}\n";
+constexpr std::size_t kMostKeys = 2000;
+// Reading a key's metadata for the first time may cost its password's key derivation.
+constexpr std::int64_t kReadMs = 300;
+
+void add_components(Instance& instance, StatusModel& model) {
+  struct Part {
+    const char *component, *name, *what;
+  };
+  constexpr Part kParts[] = {
+      {"audit", "Audit log", "takes records"},
+      {"keystore", "Keystore", "reads and writes"},
+      {"acls", "ACLs", "the file and the rules in force agree"},
+      {"signer", "Cookie secrets", "sign and verify"},
+      {"tokens", "Delegation tokens", "their store is open"},
+      {"maintenance", "Periodic checks", "run each second"},
+  };
+  const auto findings = instance.findings();
+  for (const Part& part : kParts) {
+    const auto found =
+        std::find_if(findings.begin(), findings.end(), [&](const Instance::Finding& finding) {
+          return std::string_view(finding.component) == part.component;
+        });
+    StatusModel::Component component{part.name, part.what, {}, {}};
+    if (found != findings.end()) {
+      component.health = found->health;
+      component.detail = found->detail;
+      model.state = std::max(model.state, found->health.state);
+    }
+    model.components.push_back(std::move(component));
+  }
+}
+
+void add_keys(KeyStore& keys, StatusModel& model) {
+  model.keystore_uri = keys.uri();
+  auto names = keys.names();
+  if (!names.ok()) {
+    model.keystore_problem = names.error().message;
+    return;
+  }
+  model.key_count = names->size();
+  std::sort(names->begin(), names->end());
+  const std::int64_t enough = steady_ms() + kReadMs;
+  for (std::string& name : *names) {
+    if (model.keys.size() == kMostKeys) return;
+    StatusModel::Key key;
+    if (steady_ms() < enough) {
+      const auto metadata = keys.metadata(name);
+      key.unreadable = !metadata.ok();
+      if (metadata.ok()) key.metadata = *metadata;
+    } else {
+      ++model.keys_not_read;
+    }
+    key.name = std::move(name);
+    model.keys.push_back(std::move(key));
+  }
+}
+
+void add_server(const PageRequest& request, StatusModel& model) {
+  const ServerConfig& config = server_config(request.r->server);
+  model.tls = config.tls;
+  for (const Certificate& certificate : config.certificates)
+    model.certificates.push_back(
+        {certificate.file, certificate.subject, certificate.problem, certificate.not_after_ms});
+  if (config.audit_log) model.audit_target = config.audit_log->name;
+  model.host = ap_get_server_name(request.r);
+  model.software = ap_get_server_banner();
+  model.user = request_state(request.r)->identity.short_name;
+  model.pid = static_cast<long>(getpid());
+}
+
+// Seconds between two looks that the reader wants.
+int wanted_refresh(const rest::Query& query) {
+  const std::string_view wanted = query.first("refresh").value_or("");
+  int seconds = 0;
+  std::from_chars(wanted.data(), wanted.data() + wanted.size(), seconds);
+  return seconds > 0 ? std::clamp(seconds, 2, 3600) : 0;
+}
+
+}  // namespace
+
+void produce_status(const PageRequest& request, rest::Answer& answer) {
+  Instance& instance = request.instance;
+  StatusModel model;
+  model.now_ms = now_ms();
+  model.refresh_s = wanted_refresh(request.query);
+  add_server(request, model);
+  add_components(instance, model);
+  model.started_ms = instance.times().started;
+  model.configured_ms = instance.times().configured;
+  model.acls_ms = instance.acls().loaded_ms();
+  add_keys(instance.keys(), model);
+  if (const Limits* limits = instance.limits(); limits != nullptr) {
+    model.limits = limits->rules();
+    model.alarms = limits->alarms();
+    model.limit_totals = limits->totals();
+  }
+  model.audit = instance.audit().health();
+  model.denials = instance.denials().last();
+  model.denial_count = instance.denials().count();
+  answer.text = status_page(model);
+  answer.headers.emplace_back("Content-Security-Policy", status_policy());
+  answer.headers.emplace_back("Referrer-Policy", "no-referrer");
+  answer.headers.emplace_back("Cache-Control", "no-store");
 }
 
 }  // namespace kms

@@ -37,7 +37,7 @@ class FileTokenStore final : public TokenStore {
 
   Result<void> attach() override;
   void poll() noexcept override;
-  Health health() const noexcept override;
+  Health condition() const noexcept override;
   Result<MasterKeyPtr> current_key(std::int64_t now_ms, const KeyPolicy& policy) override;
   Result<MasterKeyPtr> key(std::int32_t id) override;
   Result<std::int32_t> next_sequence() override;

@@ -102,7 +102,7 @@ Result<void> FileTokenStore::attach() {
 }
 
 // Whether a change works shows at the next change only, and that may be hours away.
-Health FileTokenStore::health() const noexcept {
+Health FileTokenStore::condition() const noexcept {
   constexpr std::int64_t kForgetMs = 10 * 60 * 1000;
   const Health reading = reading_.read();
   if (reading.state != HealthState::good) return reading;

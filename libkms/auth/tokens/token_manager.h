@@ -37,7 +37,7 @@ class TokenManager {
   Result<void> attach() { return store_->attach(); }
   // About once a second, from one thread: lets the store look, purges when it is due.
   void poll() noexcept;
-  Health health() const noexcept { return store_->health(); }
+  Health condition() const noexcept { return store_->condition(); }
 
   struct Request {
     std::string owner;         // short name: the doAs user, or who asks

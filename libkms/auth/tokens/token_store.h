@@ -48,7 +48,7 @@ class TokenStore {
   // About once a second, from one thread.
   virtual void poll() noexcept {}
   // Must not wait for anything.
-  virtual Health health() const noexcept { return {}; }
+  virtual Health condition() const noexcept { return {}; }
 
   // The key to make tokens with at now_ms: the newest whose life is at least max_lifetime longer,
   // or a new one with a life of update_interval + max_lifetime. Drops keys whose life is over.

@@ -24,7 +24,7 @@ class JceksStore final : public KeyStore {
              bool check_only);
 
   const std::string& uri() const override { return options_.uri; }
-  Health health() const noexcept override;
+  Health condition() const noexcept override;
   Result<void> attach() override;
   void poll() noexcept override;
   KeyStoreSize size() override;

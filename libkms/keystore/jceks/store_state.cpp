@@ -79,7 +79,7 @@ void JceksStore::note_health(bool stale) noexcept {
                      "refused");
 }
 
-Health JceksStore::health() const noexcept {
+Health JceksStore::condition() const noexcept {
   const Health file = file_health_.read();
   return file.state != HealthState::good ? file : lock_health_.read();
 }
