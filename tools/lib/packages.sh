@@ -47,6 +47,20 @@ java   cmd:mvn              maven            maven              maven
 check  cmd:shellcheck       shellcheck       ShellCheck         ShellCheck
 sanit  lib:libasan.so       -                libasan            libasan8
 sanit  lib:libubsan.so      -                libubsan           libubsan1
+pkg    cmd:dpkg-buildpackage dpkg-dev        -                  -
+pkg    cmd:dh               debhelper        -                  -
+pkg    cmd:dh_apache2       dh-apache2       -                  -
+pkg    cmd:fakeroot         fakeroot         -                  -
+pkg    cmd:lintian          lintian          -                  -
+pkg    sbin:debootstrap     debootstrap      -                  -
+pkg    cmd:apt-ftparchive   apt-utils        -                  -
+pkg    cmd:rpmbuild         rpm              rpm-build          rpm-build
+pkg    cmd:rpmsign          rpm              rpm-sign           rpm-build
+pkg    cmd:rpmlint          rpmlint          -                  -
+pkg    cmd:createrepo_c     createrepo-c     createrepo_c       createrepo_c
+pkg    cmd:gpg              gnupg            gnupg2             gpg2
+pkg    sbin:ip              iproute2         iproute            iproute2
+pkg    cmd:secilc           secilc           -                  -
 bench  cmd:wrk              wrk              wrk                wrk
 TABLE
 }
