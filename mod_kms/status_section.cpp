@@ -5,6 +5,7 @@
 #include <apu.h>
 
 #include <apr_optional_hooks.h>
+#include <apr_strings.h>
 #include <http_main.h>
 #include <mod_status.h>
 
@@ -32,8 +33,9 @@ Figures figures_of(const MetricTotals& sums) {
   return figures;
 }
 
-unsigned long long wide(std::uint64_t value) {
-  return value;
+// httpd's own printf knows no %llu.
+const char* shown(request_rec* r, std::uint64_t value) {
+  return apr_psprintf(r->pool, "%" APR_UINT64_T_FMT, apr_uint64_t{value});
 }
 
 // "KMSRequests: 12", one a line; the second KMS of an httpd has "KMS2".
@@ -42,7 +44,7 @@ void write_lines(request_rec* r, Instance& instance, std::size_t number) {
   const Figures figures = figures_of(sums);
   const std::string prefix = number == 1 ? "KMS" : "KMS" + std::to_string(number);
   const auto line = [&](const std::string& name, std::uint64_t value) {
-    ap_rprintf(r, "%s%s: %llu\n", prefix.c_str(), name.c_str(), wide(value));
+    ap_rprintf(r, "%s%s: %s\n", prefix.c_str(), name.c_str(), shown(r, value));
   };
   line("Requests", figures.requests);
   for (std::size_t i = 0; i < figures.results.size(); ++i)
@@ -57,10 +59,10 @@ void write_lines(request_rec* r, Instance& instance, std::size_t number) {
 
 void write_table(request_rec* r, Instance& instance) {
   const MetricTotals sums = instance.metrics().totals();
-  ap_rprintf(r, "<hr />\n<h2>KMS of %s</h2>\n<p>Audit log: %s. Requests in work: %lld.</p>\n",
+  ap_rprintf(r, "<hr />\n<h2>KMS of %s</h2>\n<p>Audit log: %s. Requests in work: %s.</p>\n",
              ap_escape_html(r->pool, instance.settings().conf_dir.c_str()),
              instance.audit().health().ok ? "up" : "FAILING, no key is served",
-             static_cast<long long>(instance.metrics().processes().in_flight));
+             shown(r, static_cast<std::uint64_t>(instance.metrics().processes().in_flight)));
   ap_rputs("<table border=\"0\"><tr><th>Operation</th>", r);
   for (const std::string_view result : kMetricResultNames)
     ap_rprintf(r, "<th>%s</th>", result.data());
@@ -69,8 +71,8 @@ void write_table(request_rec* r, Instance& instance) {
     ap_rprintf(r, "<tr><td>%s</td>", kMetricOpNames[op].data());
     for (std::size_t i = 0; i < kMetricResultNames.size(); ++i)
       ap_rprintf(
-          r, "<td>%llu</td>",
-          wide(sums[cells::request(static_cast<MetricOp>(op), static_cast<MetricResult>(i))]));
+          r, "<td>%s</td>",
+          shown(r, sums[cells::request(static_cast<MetricOp>(op), static_cast<MetricResult>(i))]));
     ap_rputs("</tr>\n", r);
   }
   ap_rputs("</table>\n", r);

@@ -83,7 +83,7 @@ class AuditLog {
     std::int64_t probe_ms = 5000;  // between looks whether a failing log works again
     bool buffered = false;         // AuditDurability::none: writer gets the lines later
     Logger* logger = nullptr;
-    std::function<void(std::int64_t us)> timed;  // told how long each write took; may be empty
+    std::function<void(std::int64_t us)> timed = {};  // told how long each write took; may be empty
   };
   AuditLog(std::unique_ptr<AuditWriter> writer, const Options& options);
   // With the state that writer shares with the other processes.

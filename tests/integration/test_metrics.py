@@ -15,7 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 METER = "metrics:name=hadoop.kms.{}.calls.meter"
 ACLS = {"hadoop.kms.acl.CREATE": "u", "hadoop.kms.acl.GET": "u", "default.key.acl.MANAGEMENT": "*",
         "default.key.acl.READ": "*", "default.key.acl.GENERATE_EEK": "*", "default.key.acl.DECRYPT_EEK": "*",
-        "key.acl.closed.DECRYPT_EEK": "nobody"}
+        "key.acl.closed.DECRYPT_EEK": "nobody",
+        "key.acl.closed.MANAGEMENT": "*", "key.acl.closed.GENERATE_EEK": "*", "key.acl.closed.READ": "*"}
 
 
 def scrape(client: Client) -> dict[tuple, float]:
@@ -110,14 +111,15 @@ def test_the_java_meters(ready: Client) -> None:
     ready.call("GET", "keys/names", user=None)
     ready.call("OPTIONS", "keys/names", user=None)
     wanted = {"admin": 3, "key": 1, "generate_eek": 1, "decrypt_eek": 2, "reencrypt_eek": 1, "reencrypt_eek_batch": 1,
-              "unauthorized": 1, "unauthenticated": 2}
+              "unauthorized": 1}
     # 400 three times, 403, 500 for the generate, 400 for the decrypt; and each /jmx.
     calls = [0]
 
     def settled() -> bool:
         calls[0] += 1
         now = grown(before, meters(ready))
-        return now.pop("invalid") == 6 + calls[0] and now == wanted
+        # The harness asks without credentials whether httpd is up, and its last call may count late.
+        return now.pop("unauthenticated", 0) >= 2 and now.pop("invalid") == 6 + calls[0] and now == wanted
 
     wait_for("the meters", settled, 10)
 
@@ -135,7 +137,8 @@ def test_authentications(ready: Client) -> None:
     def settled() -> bool:
         found = {k[1]: v for k, v in grown(before, scrape(ready)).items() if k[0] == "kms_authentications_total"}
         found.pop("pseudo")
-        return found == {"cookie": 1, "token": 1, "unauthenticated": 1, "refused": 2}
+        # One at least: the harness asks without credentials whether httpd is up, and its last call may count late.
+        return found.pop("unauthenticated", 0) >= 1 and found == {"cookie": 1, "token": 1, "refused": 2}
 
     wait_for("the outcomes", settled, 10)
 
@@ -213,8 +216,8 @@ def test_jmx_answers_as_java(ready: Client, httpd: Httpd) -> None:
     assert f"Hadoop:service=KMS,name=HttpServer2-{httpd.port}" in names
     assert len(names) == len(set(names)) == 20
     assert ready.call("GET", "/jmx?qry=bad").body.strip() == b"{}"
-    one = ready.call("GET", "/jmx?get=java.lang:type=Threading::ThreadCount").json()["beans"]
-    assert one[0]["ThreadCount"] > 30
+    one = "/jmx?get=java.lang:type=Threading::ThreadCount"  # as of the last second
+    wait_for("all threads", lambda: ready.call("GET", one).json()["beans"][0]["ThreadCount"] > 30)
     assert ready.call("GET", "/jmx?get=java.lang:type=Runtime::Pid").json()["beans"][0]["Pid"] == httpd.pid
 
 

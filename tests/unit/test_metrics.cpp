@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "hadoop/wire_json.h"
 #include "metrics/jmx.h"
 #include "metrics/metered.h"
 #include "metrics/object_name.h"
@@ -256,7 +257,7 @@ void test_prometheus(void**) {
   assert_true(
       has("\nkms_request_duration_seconds_bucket{operation=\"generate_eek\",le=\"5e-05\"} 0\n"));
   assert_true(
-      has("\nkms_request_duration_seconds_bucket{operation=\"generate_eek\",le=\"0.0001\"} 1\n"));
+      has("\nkms_request_duration_seconds_bucket{operation=\"generate_eek\",le=\"1e-04\"} 1\n"));
   assert_true(has("\nkms_request_duration_seconds_count{operation=\"generate_eek\"} 1\n"));
   assert_true(has("\nkms_request_duration_seconds_sum{operation=\"generate_eek\"} 7e-05\n"));
   assert_true(has("\nkms_audit_failures_total 4\n"));
