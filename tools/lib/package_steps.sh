@@ -38,9 +38,10 @@ build_deb() {
   tar -C "$dir/stage/deb" -xzf "$dir/$name.tar.gz"
   # The source package has the release's own debian/ once more, as its second tarball.
   (
-    cd "$dir/stage/deb/$name"
-    export DEB_BUILD_OPTIONS="nocheck noautodbgsym parallel=$(nproc)"
-    export KMS_PREBUILT=${prebuilt:+$prebuilt/debian}
+    cd "$dir/stage/deb/$name" || exit
+    DEB_BUILD_OPTIONS="nocheck noautodbgsym parallel=$(nproc)"
+    KMS_PREBUILT=${prebuilt:+$prebuilt/debian}
+    export DEB_BUILD_OPTIONS KMS_PREBUILT
     if [ -n "$prebuilt" ]; then set -- -d; else set --; fi
     logged "$dir" deb dpkg-buildpackage -us -uc -F "$@"
   ) || exit 1
@@ -103,7 +104,7 @@ apt_repository() {
   mkdir -p "$repo"
   cp "$1"/deb/*.deb "$repo/"
   (
-    cd "$repo"
+    cd "$repo" || exit
     apt-ftparchive packages . >Packages
     gzip -9nk Packages
     apt-ftparchive -o APT::FTPArchive::Release::Origin=mod_kms -o APT::FTPArchive::Release::Label=mod_kms \
