@@ -2,6 +2,7 @@
 #include "pages/html.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <ctime>
 
 #include "core/utf8.h"
@@ -9,9 +10,23 @@
 namespace kms::html {
 namespace {
 
+// Characters that change how others are read, or that a reader takes for the end of a line: shown
+// by their number, as in the audit log.
+bool is_disguise(char32_t c) {
+  return (c >= 0x80 && c <= 0x9f) || c == 0x200e || c == 0x200f || (c >= 0x2028 && c <= 0x202e) ||
+         (c >= 0x2066 && c <= 0x2069) || c == 0x61c;
+}
+
 void append_character(std::string& out, std::string_view character) {
   if (character.size() > 1) {
-    out += character;
+    const char32_t c = utf8_character(as_bytes(character));
+    if (!is_disguise(c)) {
+      out += character;
+      return;
+    }
+    char number[16];
+    std::snprintf(number, sizeof number, "\\u%04x", static_cast<unsigned>(c));
+    out += number;
     return;
   }
   switch (const char c = character.front()) {

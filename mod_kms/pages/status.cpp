@@ -7,6 +7,7 @@
 
 #include "core/clock.h"
 #include "kms_config.h"
+#include "metrics/cells.h"
 #include "pages/pages.h"
 #include "pages/status_html.h"
 #include "request_state.h"
@@ -71,6 +72,44 @@ void add_keys(KeyStore& keys, StatusModel& model) {
   }
 }
 
+// The upper bound of the bucket in which the given share of all durations is reached, in ms; of the
+// last one its lower bound.
+double reached_ms(const std::uint64_t* buckets, std::uint64_t all, double share) {
+  std::uint64_t seen = 0;
+  for (std::size_t i = 0; i < kBuckets; ++i) {
+    seen += buckets[i];
+    if (static_cast<double>(seen) >= share * static_cast<double>(all))
+      return bucket_bound_s(i) * 1000;
+  }
+  return bucket_bound_s(kBuckets - 1) * 1000;
+}
+
+// What the counters of all processes say of each operation that was asked for.
+void add_operations(const Metrics& metrics, StatusModel& model) {
+  const MetricTotals totals = metrics.totals();
+  for (std::size_t i = 0; i < kMetricOpNames.size(); ++i) {
+    const auto op = static_cast<MetricOp>(i);
+    const auto count = [&](MetricResult result) { return totals[cells::request(op, result)]; };
+    StatusModel::Operation row;
+    row.name = kMetricOpNames[i];
+    row.ok = count(MetricResult::ok);
+    row.denied = count(MetricResult::denied_op) + count(MetricResult::denied_key);
+    row.client_errors = count(MetricResult::client_error);
+    row.server_errors = count(MetricResult::server_error) + count(MetricResult::unavailable);
+    const std::uint64_t* buckets = &totals[cells::duration(op)];
+    std::uint64_t all = 0;
+    for (std::size_t b = 0; b <= kBuckets; ++b) {
+      all += buckets[b];
+      row.durations.push_back({buckets[b], b < kBuckets ? bucket_bound_s(b) * 1000 : 0});
+    }
+    if (all == 0) continue;
+    row.mean_ms = static_cast<double>(buckets[kBuckets + 1]) / static_cast<double>(all) / 1000;
+    row.median_ms = reached_ms(buckets, all, 0.5);
+    row.p99_ms = reached_ms(buckets, all, 0.99);
+    model.operations.push_back(std::move(row));
+  }
+}
+
 void add_server(const PageRequest& request, StatusModel& model) {
   const ServerConfig& config = server_config(request.r->server);
   model.tls = config.tls;
@@ -105,6 +144,7 @@ void produce_status(const PageRequest& request, rest::Answer& answer) {
   model.configured_ms = instance.times().configured;
   model.acls_ms = instance.acls().loaded_ms();
   add_keys(instance.keys(), model);
+  add_operations(instance.metrics(), model);
   if (const Limits* limits = instance.limits(); limits != nullptr) {
     model.limits = limits->rules();
     model.alarms = limits->alarms();

@@ -31,9 +31,9 @@ header p{margin:0;color:var(--dim);flex-basis:100%}
 h1+.pill{font-size:15px;padding:3px 14px}
 .ok{color:var(--ok);background:var(--okbg)}.degraded{color:var(--warn);background:var(--warnbg)}
 .failing{color:var(--bad);background:var(--badbg)}
-.facts{display:grid;grid-template-columns:repeat(auto-fill,minmax(210px,1fr));gap:10px;margin:18px 0 0}
+.facts{display:grid;grid-template-columns:repeat(auto-fill,minmax(215px,1fr));gap:10px;margin:18px 0 0}
 .facts div{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:9px 13px;min-width:0}
-dt{color:var(--dim);font-size:13px}dd{margin:0;font-weight:600;overflow-wrap:anywhere}dd small{font-weight:400;color:var(--dim)}
+dt{color:var(--dim);font-size:13px}dd{margin:0;font-weight:600;overflow-wrap:anywhere}dd time{white-space:normal}dd small{font-weight:400;color:var(--dim)}
 .scroll{overflow-x:auto;background:var(--card);border:1px solid var(--line);border-radius:8px}
 .keys .scroll{max-height:560px;overflow-y:auto}
 .keys thead th{position:sticky;top:0}
@@ -42,7 +42,7 @@ caption{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(5
 th,td{padding:6px 13px;text-align:left;vertical-align:top;border-top:1px solid var(--line)}
 thead th{border-top:0;color:var(--dim);font-weight:600;font-size:13px;background:var(--card);white-space:nowrap}
 tbody th{font-weight:600;overflow-wrap:anywhere;min-width:120px}
-td{overflow-wrap:anywhere}
+td{overflow-wrap:break-word;max-width:340px}
 .n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 time{white-space:nowrap;font-variant-numeric:tabular-nums}
 .name{unicode-bidi:isolate}
@@ -174,6 +174,7 @@ std::string duration_text(const StatusModel::Operation::Bucket& bucket) {
 }
 
 std::string operations_section(const StatusModel& m) {
+  if (m.operations.empty()) return {};
   Table table("Operations since the start", {{"Operation"},
                                              {"Done", true},
                                              {"Denied", true},

@@ -22,6 +22,7 @@ void text_cannot_leave_its_place(void**) {
               "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt; &amp; &quot;q&quot;");
   assert_text(html::escaped("a\n\t\r\x01\x7f z"),
               "a\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd z");
+  assert_text(html::escaped("\xe2\x80\xaegnp.exe \xd7\x9e"), "\\u202egnp.exe \xd7\x9e");
   assert_text(html::escaped("\xc3\xa9 \xff \xed\xa0\x80"), "\xc3\xa9 \xef\xbf\xbd \xef\xbf\xbd");
   assert_text(html::name("x"), "<bdi class=\"name\">x</bdi>");
   const std::string cut = html::name(std::string(5000, '<'), 10);

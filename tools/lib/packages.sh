@@ -45,6 +45,7 @@ krb    module:auth_gssapi   libapache2-mod-auth-gssapi mod_auth_gssapi apache2-m
 java   cmd:javac            default-jdk-headless java-17-openjdk-devel java-17-openjdk-devel
 java   cmd:mvn              maven            maven              maven
 check  cmd:shellcheck       shellcheck       ShellCheck         ShellCheck
+check  cmd:chromium|chromium-browser chromium -      -
 sanit  lib:libasan.so       -                libasan            libasan8
 sanit  lib:libubsan.so      -                libubsan           libubsan1
 pkg    cmd:dpkg-buildpackage dpkg-dev        -                  -
