@@ -38,7 +38,7 @@ def schemathesis(server: Httpd, spec: Path, *options: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG), "run", str(spec), "--url",
          f"http://127.0.0.1:{server.port}", "-H", f"Cookie: {cookie}", "--no-color", "--continue-on-failure",
-         "--generation-deterministic", "--request-timeout", "60", *options],  # 100,000 EEKs are a longer answer
+         "--generation-deterministic", "--request-timeout", "60", *options],
         capture_output=True, text=True, timeout=240, check=False, cwd=server.run)
     assert done.returncode == 0, done.stdout + done.stderr
     tested = re.search(r"(\d+) generated, (\d+) passed", done.stdout)
