@@ -79,7 +79,8 @@ sign_packages() {
   mapfile -t files < <(find "$dir" -maxdepth 2 -name '*.rpm' | sort)
   if [ ${#files[@]} -gt 0 ]; then
     say "signing ${#files[@]} RPM packages"
-    logged "$dir" sign rpmsign --addsign --define "_gpg_name $key" "${files[@]}"
+    logged "$dir" sign rpmsign --addsign --define "_gpg_name $key" \
+      --define "__gpg $(command -v gpg)" "${files[@]}"
   fi
 }
 
@@ -129,7 +130,7 @@ rpm_repository() {
   say "making the repository for $name"
   mkdir -p "$repo"
   cp "$1/$kind"/*.rpm "$repo/"
-  createrepo_c --quiet --revision "$SOURCE_DATE_EPOCH" --set-timestamp-to-revision "$repo"
+  createrepo_c --quiet --no-database --revision "$SOURCE_DATE_EPOCH" --set-timestamp-to-revision "$repo"
   if [ -n "$key" ]; then
     check=1
     sign_file "$key" "$repo/repodata/repomd.xml"
