@@ -2,6 +2,7 @@
 """Crashes, and what a Java KMS may have left behind after one: every acknowledged key is there afterwards."""
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import random
@@ -63,13 +64,14 @@ def test_children_killed_while_writing(httpd: Httpd) -> None:
     httpd.start()
     httpd.allow("AH00052")
     with Writers(httpd) as writers:
-        for _ in range(12):
+        for killed in range(12):
             time.sleep(0.25)
+            # However slow the machine is: something is written between two deaths.
+            wait_for("further versions", lambda enough=2 * killed: len(writers.acknowledged) > enough, 30)
             children = httpd.child_pids()
-            if children:
+            with contextlib.suppress(IndexError, ProcessLookupError):
                 os.kill(random.choice(children), signal.SIGKILL)
         time.sleep(0.5)
-    assert len(writers.acknowledged) > 20
     # A lock or a half-written file that a dead child leaves must not disturb those who live.
     assert not writers.refused, writers.refused[:3]
     check_all(httpd, writers.acknowledged)
@@ -83,6 +85,7 @@ def test_everything_killed_while_writing(httpd: Httpd) -> None:
         httpd.start()
         with Writers(httpd) as writers:
             time.sleep(0.5 + random.random() / 4)
+            wait_for("versions", lambda w=writers: len(w.acknowledged) > 4, 30)
             httpd.kill()
         everything.update(writers.acknowledged)
     httpd.allow("AH00098", "KMS0103", "KMS0104", "KMS0105", "KMS0112")  # a pid file or a new keystore left over
