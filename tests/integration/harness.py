@@ -323,8 +323,9 @@ class Httpd:
         if self.process is None:
             return
         if self.process.poll() is None:
-            # On SIGTERM httpd closes the sockets of threads that are still at work, and these may trip over it.
-            time.sleep(0.05)
+            # On SIGTERM httpd closes the sockets of threads that are still at work, and these may trip over it. The
+            # busier the machine, the longer a thread works on after its answer.
+            time.sleep(min(1.0, 0.05 * max(1.0, os.getloadavg()[0])))
             self.process.terminate()
             try:
                 self.process.wait(20)
