@@ -132,6 +132,12 @@ class Page {
         counted({{"result", "ok"}}, cells::kAclLoads);
         counted({{"result", "failed"}}, cells::kAclFailures);
         return true;
+      case Family::rate_limited_total:
+        by_rule(request_.limits.refused_user, request_.limits.refused_key);
+        return true;
+      case Family::decrypt_alarms_total:
+        by_rule(request_.limits.alarms_user, request_.limits.alarms_key);
+        return true;
       case Family::log_messages_total:
         each("level", kLogLevelNames, cells::kLogLines);
         return true;
@@ -194,6 +200,10 @@ class Page {
   std::int64_t sum(std::size_t cell) const { return static_cast<std::int64_t>(sums_[cell]); }
   double seconds(std::size_t us_cell) const { return static_cast<double>(sums_[us_cell]) / 1e6; }
   void counted(Labels labels, std::size_t cell) { number(labels, sum(cell)); }
+  void by_rule(std::uint64_t user, std::uint64_t key) {
+    number({{"rule", "user"}}, static_cast<std::int64_t>(user));
+    number({{"rule", "key"}}, static_cast<std::int64_t>(key));
+  }
   template <std::size_t N>
   void each(std::string_view label, const std::array<std::string_view, N>& values,
             std::size_t first_cell) {

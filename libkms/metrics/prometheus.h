@@ -21,10 +21,16 @@ struct MetricFamily {
 };
 std::span<const MetricFamily> metric_families();
 
+// What limits and alarms have counted since httpd was started; zeros where there are none.
+struct LimitCounts {
+  std::uint64_t refused_user = 0, refused_key = 0, alarms_user = 0, alarms_key = 0;
+};
+
 struct PrometheusRequest {
   const Metrics& metrics;
   const AuditHealth& audit;
   const KeyStoreSize& keystore;
+  LimitCounts limits = {};
 };
 
 // The page for Prometheus, text format 0.0.4: every family of the table, in its order. No label

@@ -7,7 +7,12 @@ namespace kms {
 void produce_prom(const PageRequest& request, rest::Answer& answer) {
   const AuditHealth audit = request.instance.audit().health();
   const KeyStoreSize size = request.instance.keys().size();
-  answer.text = prometheus_text({request.instance.metrics(), audit, size});
+  LimitCounts counts;
+  if (const Limits* limits = request.instance.limits(); limits != nullptr) {
+    const Limits::Totals totals = limits->totals();
+    counts = {totals.refused_user, totals.refused_key, totals.alarms_user, totals.alarms_key};
+  }
+  answer.text = prometheus_text({request.instance.metrics(), audit, size, counts});
 }
 
 }  // namespace kms

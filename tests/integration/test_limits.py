@@ -76,6 +76,9 @@ def test_limit_holds_over_all_children(httpd: Httpd) -> None:
     assert len(errors) >= len(waits)
     assert re.search(r"ERROR\[op=DECRYPT_EEK, key=k, user=alice.*RateLimit:'user decrypt 5/second burst=40'", errors[0])
     assert httpd.log_text().count(REFUSES) == 1  # not one for each of them
+    metrics = Client(httpd.port, "bob").call("GET", "/prom").body.decode()
+    refused = re.search(r'^kms_rate_limited_total\{rule="user"\} (\d+)$', metrics, re.M)
+    assert refused is not None and int(refused[1]) >= len(errors)
 
 
 def test_limits_survive_a_graceful_restart(httpd: Httpd) -> None:
@@ -147,6 +150,9 @@ def test_alarm(httpd: Httpd) -> None:
     decrypts("bob", 10)
     wait_for("the key's alarm", lambda: "decrypts with the key 'k' within 3600 s" in httpd.log_text())
     assert httpd.log_text().count(ALARM) == 2
+    metrics = Client(httpd.port, "alice").call("GET", "/prom").body.decode()
+    assert 'kms_decrypt_alarms_total{rule="user"} 1\n' in metrics
+    assert 'kms_decrypt_alarms_total{rule="key"} 1\n' in metrics
 
 
 @pytest.mark.parametrize("directive, text", [

@@ -251,7 +251,7 @@ void test_prometheus(void**) {
   metrics->count_request(MetricOp::generate_eek, MetricResult::denied_key, 70);
   AuditHealth audit;
   audit.failures = 4;
-  const std::string text = prometheus_text({*metrics, audit, {7, 9}});
+  const std::string text = prometheus_text({*metrics, audit, {7, 9}, {1, 2, 3, 4}});
   const auto has = [&](const char* line) { return text.find(line) != std::string::npos; };
   assert_true(has("\nkms_requests_total{operation=\"generate_eek\",result=\"denied_key\"} 1\n"));
   assert_true(
@@ -261,6 +261,8 @@ void test_prometheus(void**) {
   assert_true(has("\nkms_request_duration_seconds_count{operation=\"generate_eek\"} 1\n"));
   assert_true(has("\nkms_request_duration_seconds_sum{operation=\"generate_eek\"} 7e-05\n"));
   assert_true(has("\nkms_audit_failures_total 4\n"));
+  assert_true(has("\nkms_rate_limited_total{rule=\"key\"} 2\n"));
+  assert_true(has("\nkms_decrypt_alarms_total{rule=\"user\"} 3\n"));
   assert_true(has("\nkms_keys 7\n") && has("\nkms_key_versions 9\n"));
   // Each family of the table, once, with at least one sample.
   std::set<std::string> seen;
