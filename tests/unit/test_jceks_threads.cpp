@@ -153,8 +153,9 @@ void ten_thousand_keys(void**) {
   const auto t3 = steady_ms();
   print_message("open %ld ms, create %ld ms\n", static_cast<long>(t1 - t0),
                 static_cast<long>(t3 - t2));
-#ifndef KMS_SANITIZED
-  assert_true(t1 - t0 < 500);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+  // Some 50 ms; what grows with the square of the keys takes minutes, and a busy machine seconds.
+  assert_true(t1 - t0 < 5000);
 #endif
   assert_int_equal(open_or_fail(path, log)->names()->size(), kKeys + 1);
 }

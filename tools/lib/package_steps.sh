@@ -130,6 +130,8 @@ rpm_repository() {
   say "making the repository for $name"
   mkdir -p "$repo"
   cp "$1/$kind"/*.rpm "$repo/"
+  # The list of packages has the times of their files in it.
+  touch -d "@$SOURCE_DATE_EPOCH" "$repo"/*.rpm
   createrepo_c --quiet --no-database --revision "$SOURCE_DATE_EPOCH" --set-timestamp-to-revision "$repo"
   if [ -n "$key" ]; then
     check=1
