@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "seal/sealing_key.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "core/file_io.h"
+#include "crypto/hmac.h"
+#include "seal/aead.h"
+
+namespace kms::seal {
+namespace {
+
+std::string hex(ByteView bytes) {
+  constexpr char digits[] = "0123456789abcdef";
+  std::string out;
+  for (const std::uint8_t b : bytes) {
+    out += digits[b >> 4];
+    out += digits[b & 15];
+  }
+  return out;
+}
+
+class HeldKey final : public SealingKey {
+ public:
+  HeldKey(std::string id, Secret key) : id_(std::move(id)), key_(std::move(key)) {}
+
+  const std::string& id() const override { return id_; }
+  Result<Bytes> wrap(const Secret& data_key, ByteView bound) override {
+    return aead_seal(key_.view(), bound, data_key.view());
+  }
+  Result<Secret> unwrap(ByteView wrapped, ByteView bound) override {
+    return aead_open(key_.view(), bound, wrapped);
+  }
+
+ private:
+  const std::string id_;
+  const Secret key_;
+};
+
+Error bad_file(const std::string& path, const std::string& why) {
+  return Error(ErrorKind::configuration, "sealing key file " + path + ": " + why);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<SealingKey>> make_sealing_key(const std::string& kind, Secret key) {
+  if (key.size() != kAeadKeySize)
+    return Error(ErrorKind::configuration, "a sealing key has 32 bytes");
+  auto mac = hmac_sha256(key.view(), as_bytes("mod_kms: name of a sealing key"));
+  if (!mac.ok()) return std::move(mac).error();
+  std::string id = kind + "-" + hex(ByteView(*mac).first(8));
+  return std::unique_ptr<SealingKey>(std::make_unique<HeldKey>(std::move(id), std::move(key)));
+}
+
+Result<Secret> read_key_file(const std::string& path) {
+  // Not blocking: a FIFO of that name must not stop the start of the server.
+  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  struct stat st;
+  if (!file.valid() || ::fstat(file.get(), &st) != 0)
+    return bad_file(path, std::strerror(errno));
+  if (!S_ISREG(st.st_mode)) return bad_file(path, "not a regular file");
+  if ((st.st_mode & (S_IWGRP | S_IRWXO)) != 0)
+    return bad_file(path, "others may read or change it; its mode must be 0600 or 0640");
+  Secret buffer(kAeadKeySize + 1);
+  const ssize_t got = ::read(file.get(), buffer.data(), buffer.size());
+  if (got < 0) return bad_file(path, std::strerror(errno));
+  if (got != static_cast<ssize_t>(kAeadKeySize))
+    return bad_file(path, "a sealing key has exactly 32 bytes, binary");
+  return Secret(buffer.view().first(kAeadKeySize));
+}
+
+}  // namespace kms::seal
