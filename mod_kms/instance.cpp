@@ -214,7 +214,9 @@ bool Instance::open_limits(const InstanceOptions& options, std::vector<std::stri
 }
 
 bool Instance::open_keys(const InstanceOptions& options, std::vector<std::string>& problems) {
-  auto password = keystore_password(options, settings_);
+  // A store that is no file has secrets of its own.
+  const bool is_file = !keystore_file(settings_.key_provider_uri).empty();
+  auto password = is_file ? keystore_password(options, settings_) : Result<Secret>(Secret());
   if (!password.ok()) {
     problems.push_back(password.error().message);
     return false;
@@ -226,6 +228,7 @@ bool Instance::open_keys(const InstanceOptions& options, std::vector<std::string
   store.lock_timeout_ms = options.lock_timeout_ms;
   store.owner_uid = options.uid;
   store.owner_gid = options.gid;
+  store.trustee = settings_.trustee;
   auto opened = open_keystore(std::move(store), logger_, options.check_only);
   if (!opened.ok()) {
     // A mistake in the URI has a place; what is wrong with the keystore itself has the file's path.
@@ -301,6 +304,7 @@ void Instance::finish() noexcept {
   if (auto flushed = audit_->flush(); !flushed.ok())
     logger_.log(LogLevel::error, "KMS0511", flushed.error().message);
   metrics_->detach();
+  keys_->detach();
 }
 
 rest::Service Instance::service() {

@@ -84,6 +84,7 @@ class Loader {
   void fill_fields();
   void fill_text(const KnownProperty& known, std::string& value);
   void check_key_provider();
+  void check_trustee();
   void check_key_defaults();
   void check_authentication_type();
   void check_name_rules();
@@ -140,6 +141,7 @@ Settings Loader::run() {
   if (!read_files()) return out_;
   fill_fields();
   check_key_provider();
+  check_trustee();
   check_key_defaults();
   check_authentication_type();
   check_name_rules();
@@ -202,6 +204,15 @@ void Loader::check_key_provider() {
   std::string& file = out_.keystore_password_file;
   if (file.front() != '/') file = out_.conf_dir + "/" + file;
   if (!exists(file)) warn(*settings_.find(kPasswordFile), "there is no file " + file);
+}
+
+// Files of the store are looked for in the configuration folder, as the keystore's password file.
+void Loader::check_trustee() {
+  TrusteeOptions& trustee = out_.trustee;
+  for (std::string* file :
+       {&trustee.password_file, &trustee.seal_key_file, &trustee.seal_passphrase_file,
+        &trustee.ssl_root_cert, &trustee.ssl_cert, &trustee.ssl_key})
+    if (!file->empty() && file->front() != '/') *file = out_.conf_dir + "/" + *file;
 }
 
 void Loader::check_key_defaults() {

@@ -14,6 +14,7 @@
 #include "auth/tokens/token_manager.h"
 #include "core/result.h"
 #include "hadoop/configuration.h"
+#include "keystore/postgres/options.h"
 #include "limits/rules.h"
 #include "zookeeper/options.h"
 
@@ -44,6 +45,7 @@ struct Settings {
   std::string key_provider_uri;    // hadoop.kms.key.provider.uri, expanded
   std::string
       keystore_password_file;     // absolute path in conf_dir; empty when the property is unset
+  TrusteeOptions trustee;         // hadoop.kms.trustee.*, for a provider trustee://
   bool key_authorization = true;  // hadoop.kms.key.authorization.enable
   std::string default_cipher;     // hadoop.security.key.default.cipher
   std::int32_t default_bit_length = 128;  // hadoop.security.key.default.bitlength

@@ -2,15 +2,19 @@
 #include "keystore/factory.h"
 
 #include "keystore/jceks/jceks_store.h"
+#include "keystore/postgres/trustee_store.h"
 
 namespace kms {
 
 Result<std::unique_ptr<KeyStore>> open_keystore(KeyStoreOptions options, Logger& logger,
                                                 bool check_only) {
+  if (options.uri.starts_with("trustee:"))
+    return open_trustee_store(options.uri, options.trustee, logger, check_only);
   if (!options.uri.starts_with("jceks:")) {
     const std::string scheme = options.uri.substr(0, options.uri.find(':'));
     return Error(ErrorKind::configuration, "key provider '" + options.uri + "': scheme '" + scheme +
-                                               "' is not served; use jceks://file@/PATH");
+                                               "' is not served; use jceks://file@/PATH or "
+                                               "trustee://USER@HOST:PORT/DATABASE");
   }
   auto path = jceks::path_of_uri(options.uri);
   if (!path.ok()) return std::move(path).error();

@@ -99,6 +99,9 @@ class KeyStore {
   // Called once in each process after the fork, before any other call. Opens what must not be
   // inherited.
   virtual Result<void> attach() = 0;
+  // Called once at the end of a process that attached: ends threads and connections. What still
+  // calls gets an error.
+  virtual void detach() noexcept {}
   // Called about once a second by a maintenance thread: notices changes made behind our back.
   virtual void poll() noexcept = 0;
   virtual KeyStoreSize size() { return {}; }

@@ -1,16 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "seal/sealing_key.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
-
-#include "core/file_io.h"
 #include "crypto/hmac.h"
 #include "seal/aead.h"
+#include "seal/private_file.h"
 
 namespace kms::seal {
 namespace {
@@ -42,10 +35,6 @@ class HeldKey final : public SealingKey {
   const Secret key_;
 };
 
-Error bad_file(const std::string& path, const std::string& why) {
-  return Error(ErrorKind::configuration, "sealing key file " + path + ": " + why);
-}
-
 }  // namespace
 
 Result<std::unique_ptr<SealingKey>> make_sealing_key(const std::string& kind, Secret key) {
@@ -58,20 +47,12 @@ Result<std::unique_ptr<SealingKey>> make_sealing_key(const std::string& kind, Se
 }
 
 Result<Secret> read_key_file(const std::string& path) {
-  // Not blocking: a FIFO of that name must not stop the start of the server.
-  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  struct stat st;
-  if (!file.valid() || ::fstat(file.get(), &st) != 0)
-    return bad_file(path, std::strerror(errno));
-  if (!S_ISREG(st.st_mode)) return bad_file(path, "not a regular file");
-  if ((st.st_mode & (S_IWGRP | S_IRWXO)) != 0)
-    return bad_file(path, "others may read or change it; its mode must be 0600 or 0640");
-  Secret buffer(kAeadKeySize + 1);
-  const ssize_t got = ::read(file.get(), buffer.data(), buffer.size());
-  if (got < 0) return bad_file(path, std::strerror(errno));
-  if (got != static_cast<ssize_t>(kAeadKeySize))
-    return bad_file(path, "a sealing key has exactly 32 bytes, binary");
-  return Secret(buffer.view().first(kAeadKeySize));
+  const std::string what = "sealing key file";
+  auto key = read_private_file(path, what, 4096);
+  if (key.ok() && key->size() != kAeadKeySize)
+    return Error(ErrorKind::configuration,
+                 what + " " + path + ": a sealing key has exactly 32 bytes, binary");
+  return key;
 }
 
 }  // namespace kms::seal

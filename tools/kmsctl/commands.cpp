@@ -8,6 +8,7 @@
 #include "help.h"
 #include "key_commands.h"
 #include "keystore_commands.h"
+#include "store_commands.h"
 #include "token_command.h"
 
 namespace kmsctl {
@@ -185,6 +186,39 @@ constexpr CommandSpec kCommands[] = {
      run_keystore_repair},
     {"migrate", "", "", 0, 0, "", "copies the keys of one keystore into another and compares them",
      kMigrate, true, false, run_migrate},
+    {"store",
+     "init",
+     "[STORE]",
+     0,
+     1,
+     "",
+     "makes the tables of a key store in a database, sealed with the configured sealing key",
+     {},
+     true,
+     false,
+     run_store_init},
+    {"store",
+     "status",
+     "[STORE]",
+     0,
+     1,
+     "",
+     "says in what state a key store in a database is",
+     {},
+     true,
+     false,
+     run_store_status},
+    {"store",
+     "upgrade",
+     "[STORE]",
+     0,
+     1,
+     "",
+     "brings the tables of a key store in a database to the version of this program",
+     {},
+     true,
+     false,
+     run_store_upgrade},
     {"token",
      "show",
      "[TOKEN]",

@@ -46,6 +46,12 @@ Result<KeystoreAccess> keystore_access(const Conf& conf, const std::string& give
     access.uri = "jceks://file@" + std::filesystem::absolute(given).string();
   }
   access.path = kms::keystore_file(access.uri);
+  if (access.uri.starts_with("trustee:")) {
+    kms::hadoop::SettingsErrors errors;
+    access.trustee = kms::hadoop::load_settings(conf.input, errors).trustee;
+    if (!errors.lines.empty()) return Error(ErrorKind::configuration, errors.lines.front());
+    return access;
+  }
   auto password = password_of(conf, password_file);
   if (!password.ok()) return std::move(password).error();
   access.password = std::move(*password);
@@ -57,6 +63,7 @@ Result<std::unique_ptr<kms::KeyStore>> open_keystore(const KeystoreAccess& acces
   kms::KeyStoreOptions options;
   options.uri = access.uri;
   options.password = access.password.clone();
+  options.trustee = access.trustee;
   auto store = kms::open_keystore(std::move(options), logger, check_only);
   if (store.ok() && !check_only) KMS_TRY((*store)->attach());
   return store;

@@ -8,6 +8,7 @@
 #include "conf.h"
 #include "core/secret.h"
 #include "keystore/keystore.h"
+#include "keystore/postgres/options.h"
 
 namespace kmsctl {
 
@@ -16,11 +17,13 @@ struct KeystoreAccess {
   std::string uri;   // "jceks://file@/path"
   std::string path;  // of the file; empty for keystores that are none
   kms::Secret password;
+  kms::TrusteeOptions trustee;  // of a store in PostgreSQL
 };
 
 // given is a URI or the path of a JCEKS file; empty: hadoop.kms.key.provider.uri. The password is
 // that of password_file where it is not empty; else as the server finds it: in
-// HADOOP_KEYSTORE_PASSWORD, the password file of kms-site.xml, or "none".
+// HADOOP_KEYSTORE_PASSWORD, the password file of kms-site.xml, or "none". Of a store that is no
+// file the configuration says the rest.
 Result<KeystoreAccess> keystore_access(const Conf& conf, const std::string& given,
                                        const std::string& password_file);
 

@@ -8,7 +8,7 @@
 # zypper (SLES 15 SP5). "-" means that this family needs nothing there. The test decides, not the package database: a
 # compiler or a JDK from elsewhere is as good. Tests: cmd:A|B a command, pc:M a pkg-config module, hdr:F a header,
 # httpd, cxx, python:M a module of some python3, sbin:A a command that may be in a directory of administrators,
-# module:M a module of httpd.
+# module:M a module of httpd, pgsql:A a PostgreSQL server, which is not in the path.
 # apache2-bin instead of apache2: the server without a service that would start on the user's machine.
 package_table() {
   cat <<'TABLE'
@@ -28,6 +28,7 @@ build  pc:libpcre2-8       libpcre2-dev     pcre2-devel        pcre2-devel
 build  pc:krb5             libkrb5-dev      krb5-devel         krb5-devel
 build  pc:libcurl           libcurl4-openssl-dev libcurl-devel  libcurl-devel
 build  hdr:zookeeper/zookeeper.h libzookeeper-mt-dev - -
+build  pc:libpq             libpq-dev        libpq-devel        postgresql-devel
 serve  httpd                apache2-bin      httpd-core         apache2-event
 serve  cmd:curl             curl             curl               curl
 serve  cmd:setsid           util-linux       util-linux         util-linux
@@ -36,6 +37,7 @@ check  python:pytest        python3-pytest   -                  -
 check  python:ensurepip     python3-venv     -                  -
 check  mod:ssl              apache2-bin      mod_ssl            apache2-event
 check  cmd:openssl          openssl          openssl            openssl-3
+check  pgsql:postgres        postgresql       postgresql-server  postgresql-server
 check  cmd:sslscan          sslscan          -                  -
 check  cmd:testssl|testssl.sh testssl.sh     -                  -
 check  sbin:krb5kdc         krb5-kdc         krb5-server        krb5-server
@@ -106,6 +108,7 @@ met() {
       return 1
       ;;
     sbin:*) (PATH=$PATH:/usr/sbin:/sbin:/usr/lib/mit/sbin:/usr/lib/mit/bin && have "$what") ;;
+    pgsql:*) "$top/tests/postgres" check 2>/dev/null ;;
     module:*) [ -e "$(find_module_dir)/mod_$what.so" ] ;;
     pc:*) have pkg-config && pkg-config --exists "$what" ;;
     hdr:*) [ -e "/usr/include/$what" ] || echo "#include <$what>" | ${CC:-cc} -E - >/dev/null 2>&1 ;;
@@ -158,7 +161,7 @@ as_root() {
 # Debian starts what it installs, and at each boot. A KDC that came for the tests, which run their own, is not to.
 switch_off_services() {
   local package
-  for package in krb5-kdc krb5-admin-server; do
+  for package in krb5-kdc krb5-admin-server postgresql; do
     [[ " $* " == *" $package "* ]] || continue
     if [ -d /run/systemd/system ]; then
       as_root systemctl -q disable --now "$package" || true

@@ -1,25 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // create, remove, and the one way in which a change reaches the file.
 #include "core/clock.h"
+#include "keystore/checks.h"
 #include "keystore/jceks/alias.h"
 #include "keystore/jceks/key_codec.h"
 #include "keystore/jceks/keygen.h"
-#include "keystore/jceks/modified_utf8.h"
 #include "keystore/jceks/store.h"
 
 namespace kms::jceks {
 namespace {
-
-Error invalid(std::string text) {
-  return Error(ErrorKind::invalid_argument, std::move(text));
-}
-
-Result<void> check_texts(const KeyOptions& options) {
-  bool good = is_utf8(options.cipher) && is_utf8(options.description.value_or(""));
-  for (const auto& [name, value] : options.attributes)
-    good = good && is_utf8(name) && is_utf8(value);
-  return good ? Result<void>() : invalid("The key's options are not UTF-8");
-}
 
 StoredMetadata first_metadata(const KeyOptions& options) {
   StoredMetadata out;

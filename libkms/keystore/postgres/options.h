@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/result.h"
+
+namespace kms {
+
+// What the properties hadoop.kms.trustee.* say of a store in PostgreSQL. Paths are absolute.
+struct TrusteeOptions {
+  std::string password_file;         // of the database user; empty: none is sent
+  std::string seal_key_file;         // one of these two
+  std::string seal_passphrase_file;  //
+  std::string ssl_mode = "verify-full";
+  std::string ssl_root_cert, ssl_cert, ssl_key;
+  std::int64_t timeout_ms = 5000;       // longest wait for one change or look-up
+  std::int64_t poll_ms = 300;           // from one look for others' changes to the next
+  std::int64_t stale_reads_ms = 60000;  // reads from memory while the database is away; 0: none
+  std::int64_t connections = 4;         // of one process, beside the one that looks for changes
+  bool require_standby = true;          // refuse changes without a synchronous standby
+};
+
+namespace postgres {
+
+struct Host {
+  std::string name, port;
+};
+
+// trustee://USER@HOST:PORT,HOST:PORT/DATABASE. HOST may be an IPv6 address in brackets; the port
+// may be left out.
+struct StoreUri {
+  std::string user, database;
+  std::vector<Host> hosts;
+};
+// ErrorKind::configuration; the message does not repeat a password that should not be there.
+Result<StoreUri> parse_uri(const std::string& uri);
+
+}  // namespace postgres
+}  // namespace kms

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "core/bytes.h"
+#include "core/result.h"
+#include "keystore/keystore.h"
+#include "seal/sealing_key.h"
+
+namespace kms::postgres {
+
+// A row of kms_key. Everything but the seal is readable in the database and bound by tag, which is
+// made under a data key of the row's own.
+struct KeyRow {
+  std::string name;
+  std::string incarnation;  // of this key: another key of the same name has another one
+  std::string cipher;
+  std::int32_t bit_length = 0;
+  std::string details;  // JSON: description, attributes
+  std::int64_t created_ms = 0;
+  std::int32_t versions = 0;
+  std::string state;  // "active"
+  std::optional<std::int64_t> deleted_ms;
+  std::int64_t revision = 0;  // counts the changes of the row
+  Bytes wrapped_key;
+  std::string seal_id;
+  Bytes tag;
+};
+
+// A row of kms_key_version.
+struct VersionRow {
+  std::int32_t version = 0;
+  std::int64_t created_ms = 0;
+  Bytes sealed;       // the material
+  Bytes wrapped_key;  // the data key that sealed it
+  std::string seal_id;
+};
+
+std::string details_of(const std::optional<std::string>& description,
+                       const std::map<std::string, std::string>& attributes);
+Result<MetadataPtr> metadata_of(const KeyRow& row);
+
+// Seals rows and opens them. Errors of the open functions name the row; corrupt when it is not as
+// it was sealed, unavailable when the sealing key is out of reach.
+class Vault {
+ public:
+  explicit Vault(std::unique_ptr<seal::SealingKey> key) : key_(std::move(key)) {}
+
+  const std::string& seal_id() const { return key_->id(); }
+  // Gives the row a data key where it has none, and its tag.
+  Result<void> seal(KeyRow& row) const;
+  Result<void> check(const KeyRow& row) const;
+  Result<VersionRow> seal_version(const KeyRow& row, std::int32_t number, std::int64_t created_ms,
+                                  const Secret& material) const;
+  Result<Secret> open_version(const KeyRow& row, const VersionRow& version) const;
+
+ private:
+  Result<Secret> unwrap(const Bytes& wrapped, const std::string& seal_id, ByteView bound) const;
+  std::unique_ptr<seal::SealingKey> key_;
+};
+
+}  // namespace kms::postgres

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tables, and what is asked of the server that holds them.
+#include "keystore/postgres/schema.h"
+
+#include <array>
+#include <span>
+
+#include "core/clock.h"
+
+namespace kms::postgres {
+namespace {
+
+// Standard SQL only, so that CockroachDB and YugabyteDB take it. Times are ms since the epoch, UTC.
+constexpr const char* kVersion1[] = {
+    "CREATE TABLE kms_schema (version integer PRIMARY KEY, applied_ms bigint NOT NULL)",
+    // Sealing keys by name, and what makes one of a passphrase. No secrets.
+    "CREATE TABLE kms_seal (seal_id text PRIMARY KEY, kind text NOT NULL, parameters text NOT NULL,"
+    " created_ms bigint NOT NULL)",
+    "CREATE TABLE kms_key (name text PRIMARY KEY, incarnation text NOT NULL, cipher text NOT NULL,"
+    " bit_length integer NOT NULL, details text NOT NULL, created_ms bigint NOT NULL,"
+    " versions integer NOT NULL, state text NOT NULL, deleted_ms bigint, revision bigint NOT NULL,"
+    " wrapped_key bytea NOT NULL, seal_id text NOT NULL, tag bytea NOT NULL)",
+    "CREATE TABLE kms_key_version (name text NOT NULL, version integer NOT NULL,"
+    " created_ms bigint NOT NULL, sealed bytea NOT NULL, wrapped_key bytea NOT NULL,"
+    " seal_id text NOT NULL, PRIMARY KEY (name, version))",
+    // A change takes the next number of one shard, whose row stays locked until the commit: so the
+    // numbers of a shard become visible in their order.
+    "CREATE TABLE kms_change (shard integer PRIMARY KEY, counter bigint NOT NULL)",
+    "CREATE TABLE kms_change_log (shard integer NOT NULL, counter bigint NOT NULL,"
+    " name text NOT NULL, operation text NOT NULL, PRIMARY KEY (shard, counter))",
+    "INSERT INTO kms_change (shard, counter) VALUES"
+    " (0, 0), (1, 0), (2, 0), (3, 0), (4, 0), (5, 0), (6, 0), (7, 0)",
+};
+
+constexpr std::array<std::span<const char* const>, kSchemaVersion> kMigrations = {kVersion1};
+
+Error not_ours(const std::string& text) {
+  return Error(ErrorKind::configuration, text);
+}
+
+Result<std::unique_ptr<seal::SealingKey>> from_passphrase(const SealSource& source,
+                                                          const std::string& parameters) {
+  auto parsed = seal::ScryptParameters::parse(parameters);
+  if (!parsed.ok()) return std::move(parsed).error();
+  auto key = seal::derive_sealing_key(source.passphrase, *parsed);
+  if (!key.ok()) return std::move(key).error();
+  return seal::make_sealing_key("passphrase", std::move(*key));
+}
+
+}  // namespace
+
+Result<int> schema_version(Connection& connection) {
+  auto rows = connection.run("SELECT COALESCE(MAX(version), 0) FROM kms_schema");
+  if (!rows.ok()) {
+    if (connection.fault() == Fault::no_table) return 0;
+    return std::move(rows).error();
+  }
+  return static_cast<int>(rows->number(0, 0));
+}
+
+Result<void> migrate_schema(Connection& connection, int version) {
+  for (const char* statement : kMigrations[static_cast<std::size_t>(version)])
+    if (auto done = connection.run(statement); !done.ok()) return std::move(done).error();
+  auto noted = connection.run("INSERT INTO kms_schema (version, applied_ms) VALUES ($1, $2)",
+                              Params().number(version + 1).number(now_ms()));
+  if (!noted.ok()) return std::move(noted).error();
+  return {};
+}
+
+Result<void> check_schema(Connection& connection) {
+  auto version = schema_version(connection);
+  if (!version.ok()) return std::move(version).error();
+  if (*version == kSchemaVersion) return {};
+  if (*version == 0) return not_ours("the database has no key store yet: run 'kmsctl store init'");
+  if (*version < kSchemaVersion)
+    return not_ours("the key store is of version " + std::to_string(*version) +
+                    ", older than this program: run 'kmsctl store upgrade'");
+  return not_ours("the key store is of version " + std::to_string(*version) +
+                  ", this program knows up to " + std::to_string(kSchemaVersion));
+}
+
+std::string commit_problem(const std::string& synchronous_commit, const std::string& standby_names,
+                           bool require_standby) {
+  if (synchronous_commit == "off")
+    return "synchronous_commit is off: a crash could lose keys that were answered with success";
+  if (!require_standby) return {};
+  if (synchronous_commit == "local" || synchronous_commit == "remote_write")
+    return "synchronous_commit is " + synchronous_commit +
+           ", which does not wait until the standby has a key on its disk; it must be on or "
+           "remote_apply";
+  if (standby_names.empty())
+    return "synchronous_standby_names is empty: a failover could lose keys that were answered with "
+           "success; configure a synchronous standby, or set "
+           "hadoop.kms.trustee.require-synchronous-standby to false";
+  return {};
+}
+
+Result<void> check_commits(Connection& connection, bool require_standby) {
+  auto rows = connection.run(
+      "SELECT version(), COALESCE(current_setting('synchronous_commit', true), ''),"
+      " current_setting('synchronous_standby_names', true),"
+      " COALESCE(current_setting('fsync', true), '')");
+  if (!rows.ok()) return std::move(rows).error();
+  if (rows->text(0, 3) == "off")
+    return not_ours("the database runs with fsync off: a crash could lose or damage all keys");
+  const bool replicates = rows->is_null(0, 2) || rows->text(0, 0).find("-YB-") != std::string::npos;
+  const std::string problem =
+      commit_problem(rows->text(0, 1), rows->text(0, 2), require_standby && !replicates);
+  if (!problem.empty()) return not_ours(problem);
+  return {};
+}
+
+Result<std::unique_ptr<seal::SealingKey>> open_sealing_key(Connection& connection,
+                                                           const SealSource& source) {
+  auto rows = connection.run("SELECT seal_id, kind, parameters FROM kms_seal ORDER BY created_ms");
+  if (!rows.ok()) return std::move(rows).error();
+  std::string known;
+  for (int i = 0; i < rows->size(); ++i) {
+    const std::string id = rows->text(i, 0), kind = rows->text(i, 1);
+    known += (known.empty() ? "" : ", ") + id;
+    if ((kind == "passphrase") != source.has_passphrase()) continue;
+    auto key = source.has_passphrase() ? from_passphrase(source, rows->text(i, 2))
+                                       : seal::make_sealing_key("file", source.key.clone());
+    if (!key.ok()) return std::move(key).error();
+    if ((*key)->id() == id) return key;
+  }
+  return not_ours("the configured sealing key is not the one that the store is sealed with (" +
+                  known + ")");
+}
+
+Result<std::string> register_sealing_key(Connection& connection, const SealSource& source) {
+  std::string parameters = "{}";
+  Result<std::unique_ptr<seal::SealingKey>> key =
+      Error(ErrorKind::configuration, "no sealing key is configured");
+  if (source.has_passphrase()) {
+    auto fresh = seal::ScryptParameters::fresh();
+    if (!fresh.ok()) return std::move(fresh).error();
+    parameters = fresh->text();
+    key = from_passphrase(source, parameters);
+  } else if (!source.key.empty()) {
+    key = seal::make_sealing_key("file", source.key.clone());
+  }
+  if (!key.ok()) return std::move(key).error();
+  auto done = connection.run(
+      "INSERT INTO kms_seal (seal_id, kind, parameters, created_ms) VALUES ($1, $2, $3, $4)",
+      Params()
+          .text((*key)->id())
+          .text(source.has_passphrase() ? "passphrase" : "file")
+          .text(parameters)
+          .number(now_ms()));
+  if (!done.ok()) return std::move(done).error();
+  return (*key)->id();
+}
+
+}  // namespace kms::postgres

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "core/secret.h"
+#include "keystore/postgres/connection.h"
+#include "seal/sealing_key.h"
+
+namespace kms::postgres {
+
+inline constexpr int kSchemaVersion = 1;
+inline constexpr int kShards = 8;  // rows of kms_change
+
+// The version of the schema in the database; 0 when there is none.
+Result<int> schema_version(Connection& connection);
+// One step of the migrations: from version to version + 1, within the caller's transaction.
+Result<void> migrate_schema(Connection& connection, int version);
+// An error (configuration) unless the schema is the one that this build knows.
+Result<void> check_schema(Connection& connection);
+
+// An error (configuration) when the server could forget a commit that it acknowledged: fsync or
+// synchronous_commit is off, or, with require_standby, no synchronous standby is configured. What
+// replicates by itself (CockroachDB, YugabyteDB) has no such settings, and is fine.
+Result<void> check_commits(Connection& connection, bool require_standby);
+// The same for values that a statement brought along; empty: fine.
+std::string commit_problem(const std::string& synchronous_commit, const std::string& standby_names,
+                           bool require_standby);
+
+// Where the sealing key comes from: one of the two is there.
+struct SealSource {
+  Secret key;         // of a key file
+  Secret passphrase;  // stretched by the parameters that the store has
+  bool has_passphrase() const { return !passphrase.empty(); }
+};
+// The sealing key of the store. An error (configuration) when the source is not the store's.
+Result<std::unique_ptr<seal::SealingKey>> open_sealing_key(Connection& connection,
+                                                           const SealSource& source);
+// Makes it the store's, which must have none yet; within the caller's transaction. Gives its id.
+Result<std::string> register_sealing_key(Connection& connection, const SealSource& source);
+
+}  // namespace kms::postgres

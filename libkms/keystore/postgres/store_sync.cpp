@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is in memory, for how long it may be answered with, and how changes by others are noticed.
+#include <signal.h>
+
+#include <chrono>
+#include <exception>
+
+#include "core/clock.h"
+#include "keystore/postgres/store.h"
+
+namespace kms::postgres {
+namespace {
+
+constexpr std::int64_t kFreshMs = 1000;  // from the begin of a look: a change shows within this
+constexpr std::int64_t kLookMs = 900;    // longest look while requests may wait for it
+
+}  // namespace
+
+TrusteeStore::TrusteeStore(StoreAccess access, Logger& logger,
+                           std::unique_ptr<SharedChanges> shared, bool check_only)
+    : access_(std::move(access)),
+      logger_(logger),
+      check_only_(check_only),
+      shared_(std::move(shared)),
+      pool_(access_.server, static_cast<std::size_t>(access_.options.connections),
+            [this](Connection& fresh) { return prepare(fresh); }),
+      watch_(access_.server, 1, [this](Connection& fresh) { return prepare(fresh); }) {}
+
+Deadline TrusteeStore::deadline() const {
+  return steady_ms() + access_.options.timeout_ms;
+}
+
+// A transaction of ours that hangs must not block the others for long.
+Result<void> TrusteeStore::prepare(Connection& connection) {
+  auto set = connection.run(
+      "SELECT set_config('lock_timeout', $1, false),"
+      " set_config('idle_in_transaction_session_timeout', $2, false), version()",
+      Params().number(access_.options.timeout_ms).number(2 * access_.options.timeout_ms));
+  if (!set.ok()) return std::move(set).error();
+  replicates_ = set->text(0, 2).find("-YB-") != std::string::npos;
+  KMS_TRY(check_schema(connection));
+  const std::lock_guard hold(vault_mutex_);
+  if (vault_ != nullptr) return {};
+  auto key = open_sealing_key(connection, access_.seal);
+  if (!key.ok()) return std::move(key).error();
+  vault_ = std::make_shared<const Vault>(std::move(*key));
+  return {};
+}
+
+// A connection was open, so the vault is there.
+std::shared_ptr<const Vault> TrusteeStore::vault() {
+  const std::lock_guard hold(vault_mutex_);
+  return vault_;
+}
+
+Result<void> TrusteeStore::attach() {
+  if (check_only_) return {};
+  {
+    std::unique_lock looking(look_mutex_);
+    (void)look(looking);  // says itself what it finds
+  }
+  // httpd's signals are for its own threads.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  thread_ = std::thread([this] { run(); });
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return {};
+}
+
+void TrusteeStore::detach() noexcept {
+  {
+    const std::lock_guard hold(thread_mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  if (thread_.joinable()) thread_.join();
+  pool_.close();
+  watch_.close();
+}
+
+void TrusteeStore::run() noexcept {
+  const auto pause = std::chrono::milliseconds(access_.options.poll_ms);
+  std::unique_lock lock(thread_mutex_);
+  while (!wake_.wait_for(lock, pause, [this] { return stopping_; })) {
+    lock.unlock();
+    try {
+      std::unique_lock looking(look_mutex_);
+      (void)look(looking);
+    } catch (const std::exception& e) {
+      log(LogLevel::error, "KMS0133", e.what());
+    }
+    lock.lock();
+  }
+}
+
+// The hot path: what this thread has in memory may be answered with.
+bool TrusteeStore::current() const {
+  return shared_->count() == absorbed_.load(std::memory_order_acquire) &&
+         steady_ms() < serve_until_.load(std::memory_order_acquire);
+}
+
+Health TrusteeStore::condition() const noexcept {
+  Health now = health_.read();
+  if (now.state != HealthState::good && !may_be_stale()) now.state = HealthState::failing;
+  return now;
+}
+
+bool TrusteeStore::may_be_stale() const noexcept {
+  const std::int64_t looked = last_look_.load(std::memory_order_acquire);
+  return looked != 0 && access_.options.stale_reads_ms > 0 &&
+         steady_ms() < looked + kFreshMs + access_.options.stale_reads_ms;
+}
+
+// Before an answer that the thread's own memory does not give. While the database is away nobody
+// waits for it here: the thread of the store tries.
+Result<void> TrusteeStore::sync() {
+  absorb();
+  const auto fresh = [this] { return steady_ms() < serve_until_.load(std::memory_order_acquire); };
+  if (fresh()) return {};
+  if (away_.load(std::memory_order_acquire) && may_be_stale()) return {};
+  std::unique_lock looking(look_mutex_, std::defer_lock);
+  if (away_.load(std::memory_order_acquire) && !check_only_) {
+    if (!looking.try_lock()) return away("");
+    return away(why_away_);
+  }
+  looking.lock();
+  if (fresh()) return {};
+  if (auto looked = look(looking); looked.ok() || may_be_stale()) return {};
+  return away(why_away_);
+}
+
+Error TrusteeStore::away(const std::string& why) const {
+  return Error(ErrorKind::unavailable,
+               "The key store " + access_.uri +
+                   " is out of reach, and what is in memory may be out of date" +
+                   (why.empty() ? "" : ": " + why));
+}
+
+// Changes by the other processes of this server, which have told us.
+void TrusteeStore::absorb() {
+  if (shared_->count() == absorbed_.load(std::memory_order_acquire)) return;
+  const std::lock_guard hold(absorb_mutex_);
+  const std::uint64_t now = shared_->count();
+  std::uint64_t at = absorbed_.load(std::memory_order_relaxed);
+  while (at != now) {
+    const auto hash = shared_->change(++at);
+    if (hash.has_value()) {
+      cache_.drop(*hash);
+    } else {
+      cache_.drop_all();
+      at = now;
+    }
+  }
+  absorbed_.store(now, std::memory_order_release);
+}
+
+Result<void> TrusteeStore::look(std::unique_lock<std::mutex>&) {
+  const std::int64_t begin = steady_ms();
+  const bool was_away = away_.load(std::memory_order_acquire);
+  const bool nobody_waits = was_away || last_look_.load() == 0;
+  const Deadline until = begin + (nobody_waits ? access_.options.timeout_ms : kLookMs);
+  auto done = watch_.read(until, [&](Connection& c) { return look_for_changes(c); });
+  if (!done.ok()) {
+    why_away_ = done.error().message;
+    away_.store(true, std::memory_order_release);
+    health_.set(HealthState::degraded, "the database of the keys is out of reach");
+    if (!was_away)
+      log(LogLevel::error, "KMS0131",
+          "the database is out of reach; changes are refused, keys are " +
+              (access_.options.stale_reads_ms > 0
+                   ? "served from memory for " +
+                         std::to_string(access_.options.stale_reads_ms / 1000) + " s"
+                   : std::string("refused as well")) +
+              ": " + why_away_);
+    return done;
+  }
+  last_look_.store(begin, std::memory_order_release);
+  serve_until_.store(begin + kFreshMs, std::memory_order_release);
+  away_.store(false, std::memory_order_release);
+  health_.good();
+  if (was_away) log(LogLevel::notice, "KMS0132", "the database is back");
+  return done;
+}
+
+Result<void> TrusteeStore::look_for_changes(Connection& connection) {
+  if (seen_.empty()) {
+    auto rows = connection.run("SELECT shard, counter FROM kms_change ORDER BY shard");
+    if (!rows.ok()) return std::move(rows).error();
+    if (rows->size() != kShards)
+      return Error(ErrorKind::corrupt, "kms_change does not have its rows");
+    for (int i = 0; i < kShards; ++i) seen_.push_back(rows->number(i, 1));
+    cache_.drop_all();
+    return {};
+  }
+  Params seen;
+  for (const std::int64_t counter : seen_) seen.number(counter);
+  // One statement, so one moment: the counters and the lines that lead to them.
+  auto rows = connection.run(
+      "SELECT c.shard, c.counter, l.name FROM (VALUES (0, $1::bigint), (1, $2::bigint),"
+      " (2, $3::bigint), (3, $4::bigint), (4, $5::bigint), (5, $6::bigint), (6, $7::bigint),"
+      " (7, $8::bigint)) AS s (shard, counter) JOIN kms_change c ON c.shard = s.shard"
+      " LEFT JOIN kms_change_log l ON l.shard = c.shard AND l.counter > s.counter"
+      " WHERE c.counter <> s.counter",
+      seen);
+  if (!rows.ok()) return std::move(rows).error();
+  apply_changes(*rows);
+  return {};
+}
+
+// A shard must bring as many lines as its counter went ahead; else the lines were trimmed, or the
+// database is another one than before, from a backup for instance.
+void TrusteeStore::apply_changes(const Rows& rows) {
+  std::vector<std::int64_t> lines(kShards, 0), counters = seen_;
+  for (int i = 0; i < rows.size(); ++i) {
+    const auto shard = static_cast<std::size_t>(rows.number(i, 0));
+    if (shard >= seen_.size()) continue;
+    counters[shard] = rows.number(i, 1);
+    if (rows.is_null(i, 2)) continue;
+    ++lines[shard];
+    cache_.drop(name_hash(rows.text(i, 2)));
+  }
+  for (std::size_t shard = 0; shard < seen_.size(); ++shard) {
+    if (counters[shard] - seen_[shard] == lines[shard]) continue;
+    cache_.drop_all();
+    break;
+  }
+  seen_ = std::move(counters);
+}
+
+}  // namespace kms::postgres

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+// create, roll, remove, and keys taken over from elsewhere.
+#include <limits>
+
+#include "core/clock.h"
+#include "crypto/base64.h"
+#include "crypto/random.h"
+#include "keystore/checks.h"
+#include "keystore/jceks/alias.h"
+#include "keystore/jceks/keygen.h"
+#include "keystore/postgres/statements.h"
+#include "keystore/postgres/write.h"
+
+namespace kms::postgres {
+namespace {
+
+// A text column holds no NUL, and neither does a name in the JSON of the details.
+Result<void> check_no_nul(const std::string& cipher,
+                          const std::map<std::string, std::string>& attributes) {
+  bool nul = cipher.find('\0') != std::string::npos;
+  for (const auto& [name, value] : attributes) nul = nul || name.find('\0') != std::string::npos;
+  if (!nul) return {};
+  return Error(ErrorKind::invalid_argument, "The key's options have a NUL character");
+}
+
+VersionPtr fresh_version(const std::string& name, std::int32_t number, const Secret& material) {
+  return std::make_shared<const KeyVersion>(
+      KeyVersion{name, version_name(name, number), material.clone()});
+}
+
+Result<void> insert_version(Connection& connection, const std::string& name,
+                            const VersionRow& row) {
+  auto done = connection.run(
+      "INSERT INTO kms_key_version (name, version, created_ms, sealed, wrapped_key, seal_id)"
+      " VALUES ($1, $2, $3, $4, $5, $6)",
+      Params()
+          .text(name)
+          .number(row.version)
+          .number(row.created_ms)
+          .bytes(row.sealed)
+          .bytes(row.wrapped_key)
+          .text(row.seal_id));
+  if (!done.ok()) return std::move(done).error();
+  return {};
+}
+
+Result<Rows> locked_row(Connection& connection, const std::string& name) {
+  return connection.run("SELECT " KMS_KEY_COLUMNS " FROM kms_key k WHERE k.name = $1 FOR UPDATE",
+                        Params().text(name));
+}
+
+bool is_there(const Rows& rows) {
+  return rows.size() == 1 && rows.text(0, 7) == kActive;
+}
+
+Error no_vault() {
+  return Error(ErrorKind::unavailable, "The sealing key of the store was not opened yet");
+}
+
+}  // namespace
+
+Result<KeyRow> TrusteeStore::new_row(std::string name, const KeyOptions& options,
+                                     std::int64_t created_ms, std::int32_t versions) const {
+  Bytes random(16);
+  KMS_TRY(fill_public(random));
+  KeyRow row;
+  row.name = std::move(name);
+  row.incarnation = base64url_encode(random);
+  row.cipher = options.cipher;
+  row.bit_length = options.bit_length;
+  row.details = details_of(options.description, options.attributes);
+  row.created_ms = created_ms;
+  row.versions = versions;
+  row.state = kActive;
+  row.revision = 1;
+  return row;
+}
+
+Result<void> TrusteeStore::insert(const KeyRow& row, const std::vector<VersionRow>& versions,
+                                  const VersionPtr& fresh, const Approval& approval) {
+  Write write(*this, row.name, approval);
+  return write.run([&](Connection& connection) -> Result<VersionPtr> {
+    auto done = connection.run(
+        "INSERT INTO kms_key (name, incarnation, cipher, bit_length, details, created_ms,"
+        " versions, state, revision, wrapped_key, seal_id, tag)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+        Params()
+            .text(row.name)
+            .text(row.incarnation)
+            .text(row.cipher)
+            .number(row.bit_length)
+            .text(row.details)
+            .number(row.created_ms)
+            .number(row.versions)
+            .text(row.state)
+            .number(row.revision)
+            .bytes(row.wrapped_key)
+            .text(row.seal_id)
+            .bytes(row.tag));
+    if (!done.ok() && connection.fault() == Fault::exists)
+      return Error(ErrorKind::io, "Key " + row.name + " already exists in " + uri());
+    if (!done.ok()) return std::move(done).error();
+    for (const VersionRow& version : versions)
+      KMS_TRY(insert_version(connection, row.name, version));
+    return fresh;
+  });
+}
+
+Result<VersionPtr> TrusteeStore::create(std::string_view name, const KeyOptions& options,
+                                        const Secret* material, const Approval& approval) {
+  Secret generated;
+  if (material == nullptr) {
+    auto made = jceks::generate_material(options.cipher, options.bit_length);
+    if (!made.ok()) return std::move(made).error();
+    generated = std::move(*made);
+    material = &generated;
+  }
+  KMS_TRY(jceks::check_new_name(name));
+  KMS_TRY(check_texts(options));
+  KMS_TRY(check_no_nul(options.cipher, options.attributes));
+  auto known = find(name);
+  if (!known.ok()) return std::move(known).error();
+  if ((*known)->metadata != nullptr || (*known)->broken.has_value())
+    return Error(ErrorKind::io, "Key " + std::string(name) + " already exists in " + uri());
+  KMS_TRY(jceks::check_length(options.bit_length, *material));
+  const auto safe = vault();
+  if (safe == nullptr) return no_vault();
+  auto row = new_row(std::string(name), options, now_ms(), 1);
+  if (!row.ok()) return std::move(row).error();
+  KMS_TRY(safe->seal(*row));
+  auto sealed = safe->seal_version(*row, 0, row->created_ms, *material);
+  if (!sealed.ok()) return std::move(sealed).error();
+  const VersionPtr fresh = fresh_version(row->name, 0, *material);
+  KMS_TRY(insert(*row, {std::move(*sealed)}, fresh, approval));
+  return fresh;
+}
+
+Result<void> TrusteeStore::import_key(const KeyMetadata& metadata,
+                                      std::span<const VersionPtr> versions) {
+  KMS_TRY(check_import(metadata, versions));
+  KMS_TRY(check_no_nul(metadata.cipher, metadata.attributes));
+  auto known = find(metadata.name);  // opens the vault as well
+  if (!known.ok()) return std::move(known).error();
+  const auto safe = vault();
+  if (safe == nullptr) return no_vault();
+  KeyOptions options{metadata.cipher, metadata.bit_length, metadata.description,
+                     metadata.attributes};
+  auto row = new_row(metadata.name, options, metadata.created_ms, metadata.versions);
+  if (!row.ok()) return std::move(row).error();
+  KMS_TRY(safe->seal(*row));
+  std::vector<VersionRow> sealed;
+  for (const VersionPtr& version : versions) {
+    const std::string number = version->version_name.substr(metadata.name.size() + 1);
+    auto one = safe->seal_version(*row, std::stoi(number), metadata.created_ms, version->material);
+    if (!one.ok()) return std::move(one).error();
+    sealed.push_back(std::move(*one));
+  }
+  return insert(*row, sealed, nullptr, {});
+}
+
+Result<VersionPtr> TrusteeStore::roll(std::string_view asked, const Secret* material,
+                                      const Approval& approval) {
+  const jceks::FoldedAlias alias(asked);
+  const std::string name(alias.view());
+  Secret generated;
+  VersionPtr made;
+  Write write(*this, name, approval);
+  KMS_TRY(write.run([&](Connection& connection) -> Result<VersionPtr> {
+    auto rows = locked_row(connection, name);
+    if (!rows.ok()) return std::move(rows).error();
+    if (!is_there(*rows))
+      return Error(ErrorKind::io, (material != nullptr ? "Key " : "Can't find Metadata for key ") +
+                                      std::string(asked) +
+                                      (material != nullptr ? " not found" : ""));
+    KeyRow row = key_row(*rows, 0);
+    const auto safe = vault();
+    KMS_TRY(safe->check(row));
+    if (row.versions < 0 || row.versions == std::numeric_limits<std::int32_t>::max())
+      return Error(ErrorKind::io, "The key " + name + " has no version number left");
+    if (material == nullptr && generated.empty()) {
+      auto fresh = jceks::generate_material(row.cipher, row.bit_length);
+      if (!fresh.ok()) return std::move(fresh).error();
+      generated = std::move(*fresh);
+    }
+    const Secret& used = material != nullptr ? *material : generated;
+    KMS_TRY(jceks::check_length(row.bit_length, used));
+    const std::int32_t number = row.versions;
+    const std::int64_t revision = row.revision;
+    auto version = safe->seal_version(row, number, now_ms(), used);
+    if (!version.ok()) return std::move(version).error();
+    ++row.versions;
+    ++row.revision;
+    KMS_TRY(safe->seal(row));
+    // The row is locked; revision and incarnation are for engines that take the lock lightly.
+    auto done = connection.run(
+        "UPDATE kms_key SET versions = $1, revision = $2, tag = $3"
+        " WHERE name = $4 AND revision = $5 AND incarnation = $6",
+        Params()
+            .number(row.versions)
+            .number(row.revision)
+            .bytes(row.tag)
+            .text(name)
+            .number(revision)
+            .text(row.incarnation));
+    if (!done.ok()) return std::move(done).error();
+    if (done->changed() != 1)
+      return Error(ErrorKind::unavailable,
+                   "The key " + name + " was changed by somebody else in the same moment");
+    KMS_TRY(insert_version(connection, name, *version));
+    made = fresh_version(name, number, used);
+    return made;
+  }));
+  return made;
+}
+
+Result<void> TrusteeStore::remove(std::string_view asked, const Approval& approval) {
+  const jceks::FoldedAlias alias(asked);
+  const std::string name(alias.view());
+  Write write(*this, name, approval);
+  return write.run([&](Connection& connection) -> Result<VersionPtr> {
+    auto rows = locked_row(connection, name);
+    if (!rows.ok()) return std::move(rows).error();
+    if (!is_there(*rows))
+      return Error(ErrorKind::io, "Key " + std::string(asked) + " does not exist in " + uri());
+    for (const char* statement :
+         {"DELETE FROM kms_key_version WHERE name = $1", "DELETE FROM kms_key WHERE name = $1"}) {
+      auto done = connection.run(statement, Params().text(name));
+      if (!done.ok()) return std::move(done).error();
+    }
+    return VersionPtr();
+  });
+}
+
+}  // namespace kms::postgres

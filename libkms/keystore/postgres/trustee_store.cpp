@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+// Opening a store: its files are read, its database is looked at.
+#include "keystore/postgres/trustee_store.h"
+
+#include <algorithm>
+
+#include "core/clock.h"
+#include "keystore/postgres/store.h"
+#include "seal/private_file.h"
+
+namespace kms {
+namespace postgres {
+namespace {
+
+Error bad_property(const char* name, const std::string& text) {
+  return Error(ErrorKind::configuration, "hadoop.kms.trustee." + std::string(name) + " " + text);
+}
+
+Result<SealSource> seal_source(const TrusteeOptions& options) {
+  const bool file = !options.seal_key_file.empty(), text = !options.seal_passphrase_file.empty();
+  if (file == text)
+    return bad_property("seal.key-file", file ? "and .seal.passphrase-file are both set; one of "
+                                                "them names the sealing key"
+                                              : "or .seal.passphrase-file must name the sealing "
+                                                "key");
+  SealSource source;
+  auto read = file ? seal::read_key_file(options.seal_key_file)
+                   : read_private_text(options.seal_passphrase_file, "sealing passphrase file");
+  if (!read.ok()) return std::move(read).error();
+  (file ? source.key : source.passphrase) = std::move(*read);
+  return source;
+}
+
+bool on_this_host(const Host& host) {
+  return host.name == "localhost" || host.name == "::1" || host.name.starts_with("127.");
+}
+
+}  // namespace
+
+Result<StoreAccess> store_access(const std::string& uri, const TrusteeOptions& options) {
+  StoreAccess access;
+  access.uri = uri;
+  access.options = options;
+  auto where = parse_uri(uri);
+  if (!where.ok()) return std::move(where).error();
+  ServerOptions& server = access.server;
+  server.where = std::move(*where);
+  const auto& hosts = server.where.hosts;
+  if (options.ssl_mode != "verify-full" && options.ssl_mode != "disable")
+    return bad_property("ssl.mode", "value '" + options.ssl_mode +
+                                        "' is unknown; allowed are verify-full, disable");
+  if (options.ssl_mode == "disable" && !std::all_of(hosts.begin(), hosts.end(), on_this_host))
+    return bad_property("ssl.mode", "is disable, which is for a database on this host only");
+  if (options.ssl_mode == "verify-full" && options.ssl_root_cert.empty())
+    return bad_property("ssl.root-cert", "must name the certificate of who signs the database's");
+  server.ssl_mode = options.ssl_mode;
+  server.ssl_root_cert = options.ssl_root_cert;
+  server.ssl_cert = options.ssl_cert;
+  server.ssl_key = options.ssl_key;
+  server.timeout_ms = static_cast<int>(options.timeout_ms);
+  if (!options.password_file.empty()) {
+    auto password = read_private_text(options.password_file, "database password file");
+    if (!password.ok()) return std::move(password).error();
+    server.password = std::move(*password);
+  }
+  auto seal = seal_source(options);
+  if (!seal.ok()) return std::move(seal).error();
+  access.seal = std::move(*seal);
+  return access;
+}
+
+Result<std::unique_ptr<Connection>> connect_once(const StoreAccess& access) {
+  std::string why;
+  for (const Host& host : access.server.where.hosts) {
+    auto opened = Connection::open(access.server, host, steady_ms() + access.server.timeout_ms);
+    if (opened.ok()) return opened;
+    why += (why.empty() ? "" : "; ") + host.name + ":" + host.port + ": " + opened.error().message;
+  }
+  return Error(ErrorKind::unavailable, access.uri + ": " + why);
+}
+
+namespace {
+
+// Everything that must be right before a server may start, in one connection.
+Result<void> check_store(const StoreAccess& access) {
+  auto connection = connect_once(access);
+  if (!connection.ok()) return std::move(connection).error();
+  const auto named = [&](const Error& error) {
+    return Error(error.kind, access.uri + ": " + error.message);
+  };
+  if (auto good = check_schema(**connection); !good.ok()) return named(good.error());
+  if (auto key = open_sealing_key(**connection, access.seal); !key.ok()) return named(key.error());
+  return {};
+}
+
+Result<void> check_safety(const StoreAccess& access) {
+  auto connection = connect_once(access);
+  if (!connection.ok()) return std::move(connection).error();
+  auto good = check_commits(**connection, access.options.require_standby);
+  if (good.ok()) return good;
+  return Error(good.error().kind, access.uri + ": " + good.error().message);
+}
+
+Result<TrusteeStatus> status_of(Connection& connection, const StoreAccess& access) {
+  TrusteeStatus status;
+  status.newest = kSchemaVersion;
+  auto version = schema_version(connection);
+  if (!version.ok()) return std::move(version).error();
+  status.version = *version;
+  auto server = connection.run("SELECT version()");
+  if (!server.ok()) return std::move(server).error();
+  status.server = server->text(0, 0);
+  auto commits = check_commits(connection, access.options.require_standby);
+  if (!commits.ok() && commits.error().kind != ErrorKind::configuration)
+    return std::move(commits).error();
+  if (!commits.ok()) status.commits = commits.error().message;
+  if (status.version == 0) return status;
+  auto key = open_sealing_key(connection, access.seal);
+  status.sealed_by_ours = key.ok();
+  status.seal_id = key.ok() ? (*key)->id() : key.error().message;
+  auto counts = connection.run(
+      "SELECT (SELECT COUNT(*) FROM kms_key), (SELECT COUNT(*) FROM kms_key_version)");
+  if (!counts.ok()) return std::move(counts).error();
+  status.keys = counts->number(0, 0);
+  status.versions = counts->number(0, 1);
+  return status;
+}
+
+Result<void> in_transaction(Connection& connection, const std::function<Result<void>()>& work) {
+  if (auto begun = connection.run("BEGIN"); !begun.ok()) return std::move(begun).error();
+  if (auto done = work(); !done.ok()) {
+    (void)connection.run("ROLLBACK");
+    return done;
+  }
+  return connection.commit();
+}
+
+Result<void> upgrade(Connection& connection, const StoreAccess& access, bool initialize) {
+  auto version = schema_version(connection);
+  if (!version.ok()) return std::move(version).error();
+  if ((*version == 0) != initialize)
+    return Error(ErrorKind::configuration,
+                 initialize ? "there is a key store already, of version " + std::to_string(*version)
+                            : "there is no key store yet: run 'kmsctl store init'");
+  for (int at = *version; at < kSchemaVersion; ++at)
+    KMS_TRY(in_transaction(connection, [&] { return migrate_schema(connection, at); }));
+  if (!initialize) return {};
+  return in_transaction(connection, [&]() -> Result<void> {
+    auto made = register_sealing_key(connection, access.seal);
+    if (!made.ok()) return std::move(made).error();
+    return {};
+  });
+}
+
+}  // namespace
+}  // namespace postgres
+
+Result<std::unique_ptr<KeyStore>> open_trustee_store(const std::string& uri,
+                                                     const TrusteeOptions& options, Logger& logger,
+                                                     bool check_only) {
+  auto access = postgres::store_access(uri, options);
+  if (!access.ok()) return std::move(access).error();
+  auto good = postgres::check_store(*access);
+  if (good.ok()) good = postgres::check_safety(*access);
+  if (!good.ok()) {
+    // Of a server that runs and reads its configuration anew a database that is away, or that lost
+    // its standby, must not make one that ended. Its own checks go on.
+    const bool may_pass = good.error().kind == ErrorKind::unavailable ||
+                          good.error().message.find("synchronous_") != std::string::npos;
+    if (check_only || !may_pass)
+      return Error(ErrorKind::configuration, std::move(good.error().message));
+    logger.log(LogLevel::warn, "KMS0130", good.error().message);
+  }
+  auto shared = postgres::SharedChanges::map();
+  if (!shared.ok()) return std::move(shared).error();
+  return std::unique_ptr<KeyStore>(std::make_unique<postgres::TrusteeStore>(
+      std::move(*access), logger, std::move(*shared), check_only));
+}
+
+Result<TrusteeStatus> trustee_status(const std::string& uri, const TrusteeOptions& options) {
+  auto access = postgres::store_access(uri, options);
+  if (!access.ok()) return std::move(access).error();
+  auto connection = postgres::connect_once(*access);
+  if (!connection.ok()) return std::move(connection).error();
+  return postgres::status_of(**connection, *access);
+}
+
+Result<TrusteeStatus> upgrade_trustee_store(const std::string& uri, const TrusteeOptions& options,
+                                            bool initialize) {
+  auto access = postgres::store_access(uri, options);
+  if (!access.ok()) return std::move(access).error();
+  access->server.timeout_ms = std::max(access->server.timeout_ms, 60000);
+  auto connection = postgres::connect_once(*access);
+  if (!connection.ok()) return std::move(connection).error();
+  KMS_TRY(postgres::upgrade(**connection, *access, initialize));
+  return postgres::status_of(**connection, *access);
+}
+
+}  // namespace kms

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "keystore/postgres/write.h"
+
+#include "crypto/base64.h"
+#include "crypto/random.h"
+
+namespace kms::postgres {
+namespace {
+
+constexpr std::int64_t kKeptChanges = 10000;  // of each shard
+constexpr std::int64_t kTrimEvery = 500;
+
+}  // namespace
+
+Result<void> TrusteeStore::Write::run(const Body& body) {
+  if (store_.check_only_)
+    return Error(ErrorKind::unsupported, "The keystore was opened for a check only");
+  Bytes random(17);
+  KMS_TRY(fill_public(random));
+  shard_ = random[16] % kShards;
+  operation_ = base64url_encode(ByteView(random).first(16));
+  auto done = store_.pool_.transaction(
+      store_.deadline(),
+      [&](Connection& connection) -> Result<void> {
+        auto fresh = body(connection);
+        if (!fresh.ok()) return std::move(fresh).error();
+        KMS_TRY(take_number(connection));
+        return approve(*fresh);
+      },
+      [&](Connection& connection) { return was_carried_out(connection); });
+  // After an error the commit may still have been carried out, so memory is not to be trusted
+  // either way.
+  store_.shared_->publish(name_hash(name_));
+  if (done.ok() && counter_ % kTrimEvery == 0) trim_log();
+  return done;
+}
+
+// The row of the shard stays locked until the commit. What the server promises about commits is
+// looked at here, since a failover may change it.
+Result<void> TrusteeStore::Write::take_number(Connection& connection) {
+  auto rows = connection.run(
+      "UPDATE kms_change SET counter = counter + 1 WHERE shard = $1 RETURNING counter,"
+      " COALESCE(current_setting('synchronous_commit', true), ''),"
+      " current_setting('synchronous_standby_names', true)",
+      Params().number(shard_));
+  if (!rows.ok()) return std::move(rows).error();
+  if (rows->size() != 1) return Error(ErrorKind::corrupt, "kms_change does not have its rows");
+  const bool standby =
+      store_.access_.options.require_standby && !rows->is_null(0, 2) && !store_.replicates_;
+  const std::string problem = commit_problem(rows->text(0, 1), rows->text(0, 2), standby);
+  if (!problem.empty()) return Error(ErrorKind::unavailable, "Changes are refused: " + problem);
+  counter_ = rows->number(0, 0);
+  auto noted = connection.run(
+      "INSERT INTO kms_change_log (shard, counter, name, operation) VALUES ($1, $2, $3, $4)",
+      Params().number(shard_).number(counter_).text(name_).text(operation_));
+  if (!noted.ok()) return std::move(noted).error();
+  return {};
+}
+
+// The last word, once: a second attempt at the same change does not ask again, and one that would
+// make another version than the one that was approved is given up.
+Result<void> TrusteeStore::Write::approve(const VersionPtr& fresh) {
+  const std::string version = fresh != nullptr ? fresh->version_name : std::string();
+  if (approved_.has_value()) {
+    if (*approved_ == version) return {};
+    return Error(ErrorKind::unavailable,
+                 "The key " + name_ + " was changed by somebody else in the same moment");
+  }
+  if (approval_) KMS_TRY(approval_(fresh.get()));
+  approved_ = version;
+  return {};
+}
+
+// The write to the shard's row waits for the transaction in doubt to end, and its own commit is
+// acknowledged only after everything before it is as safe.
+Result<bool> TrusteeStore::Write::was_carried_out(Connection& connection) {
+  auto waited = connection.run("UPDATE kms_change SET counter = counter WHERE shard = $1",
+                               Params().number(shard_));
+  if (!waited.ok()) return std::move(waited).error();
+  auto rows =
+      connection.run("SELECT operation FROM kms_change_log WHERE shard = $1 AND counter = $2",
+                     Params().number(shard_).number(counter_));
+  if (!rows.ok()) return std::move(rows).error();
+  return rows->size() == 1 && rows->text(0, 0) == operation_;
+}
+
+// A node that did not look for so long forgets everything, see apply_changes.
+void TrusteeStore::Write::trim_log() {
+  (void)store_.pool_.read(store_.deadline(), [&](Connection& connection) -> Result<void> {
+    auto done = connection.run("DELETE FROM kms_change_log WHERE shard = $1 AND counter <= $2",
+                               Params().number(shard_).number(counter_ - kKeptChanges));
+    if (!done.ok()) return std::move(done).error();
+    return {};
+  });
+}
+
+}  // namespace kms::postgres

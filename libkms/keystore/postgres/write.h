@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "keystore/postgres/store.h"
+
+namespace kms::postgres {
+
+// One change of one key: a transaction, its place in the order of changes, the caller's approval
+// just before the commit, and the news to the other processes after it.
+class TrusteeStore::Write {
+ public:
+  Write(TrusteeStore& store, std::string name, const Approval& approval)
+      : store_(store), name_(std::move(name)), approval_(approval) {}
+
+  // Changes the rows; may run more than once. Gives the version that it makes; null: none.
+  using Body = std::function<Result<VersionPtr>(Connection&)>;
+  Result<void> run(const Body& body);
+
+ private:
+  Result<void> take_number(Connection& connection);
+  Result<void> approve(const VersionPtr& fresh);
+  Result<bool> was_carried_out(Connection& connection);
+  void trim_log();
+
+  TrusteeStore& store_;
+  const std::string name_;
+  const Approval& approval_;
+  std::string operation_;  // random; tells this change from all others
+  std::int64_t shard_ = 0, counter_ = 0;
+  std::optional<std::string> approved_;  // name of the version, once the caller has agreed
+};
+
+}  // namespace kms::postgres

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+// The store on a real PostgreSQL that fails: connections that break at every statement, conflicts
+// at every statement, a database that is killed and comes back.
+#include "postgres_util.h"
+
+namespace {
+
+using namespace kms;
+using Cut = unit::CuttingProxy::Cut;
+
+unit::PostgresServer* server = nullptr;
+
+struct Node {
+  unit::Lines lines;
+  std::unique_ptr<KeyStore> store;
+  explicit Node(int port, const std::function<void(TrusteeOptions&)>& change = {}) {
+    TrusteeOptions options = server->options();
+    if (change) change(options);
+    auto opened = open_trustee_store(server->uri(port), options, lines, false);
+    if (!opened.ok()) _fail(opened.error().message.c_str(), 0);
+    store = std::move(*opened);
+    assert_true(store->attach().ok());
+  }
+  ~Node() { store->detach(); }
+  KeyStore* operator->() { return store.get(); }
+};
+
+KeyOptions aes() {
+  KeyOptions options;
+  options.cipher = "AES/CTR/NoPadding";
+  options.bit_length = 128;
+  return options;
+}
+
+template <class T>
+T good(Result<T> result) {
+  if (!result.ok()) _fail(result.error().message.c_str(), 0);
+  return std::move(result).value();
+}
+void good(Result<void> result) {
+  if (!result.ok()) _fail(result.error().message.c_str(), 0);
+}
+
+std::string count(const std::string& table, const std::string& name) {
+  return server->run("SELECT COUNT(*) FROM " + table + " WHERE name = '" + name + "'");
+}
+
+// Each operation of a key's life with one fault in its n-th statement; false once there is none
+// with that number. Every operation succeeds, once, and asks for its approval once.
+using Fault = std::function<void()>;
+using Struck = std::function<bool()>;
+bool lives_through(Node& node, const std::string& name, const Fault& fault, const Struck& struck) {
+  int asked = 0;
+  const auto agree = [&](const KeyVersion*) -> Result<void> {
+    ++asked;
+    return {};
+  };
+  bool any = false;
+  fault();
+  const VersionPtr first = good(node->create(name, aes(), nullptr, agree));
+  any = any || struck();
+  assert_int_equal(asked, 1);
+  unit::assert_text(count("kms_key", name), "1");
+  unit::assert_text(count("kms_key_version", name), "1");
+  assert_true(good(node->current_version(name))->material.equals(first->material.view()));
+  fault();
+  const VersionPtr second = good(node->roll(name, nullptr, agree));
+  any = any || struck();
+  assert_int_equal(asked, 2);
+  unit::assert_text(second->version_name, name + "@1");
+  unit::assert_text(count("kms_key_version", name), "2");
+  assert_true(good(node->current_version(name))->material.equals(second->material.view()));
+  assert_true(good(node->version(name + "@0"))->material.equals(first->material.view()));
+  fault();
+  good(node->remove(name, agree));
+  any = any || struck();
+  assert_int_equal(asked, 3);
+  unit::assert_text(count("kms_key", name), "0");
+  unit::assert_text(count("kms_key_version", name), "0");
+  return any;
+}
+
+void connections_break_at_every_statement(void**) {
+  unit::CuttingProxy proxy(server->port());
+  Node node(proxy.port());
+  int statements = 0;
+  for (const Cut how : {Cut::before, Cut::after}) {
+    for (int n = 1;; ++n) {
+      const std::string name = "cut" + std::to_string(static_cast<int>(how)) + std::to_string(n);
+      const bool struck = lives_through(
+          node, name, [&] { proxy.cut(n, how); }, [&] { return proxy.was_cut(); });
+      proxy.cut(0, Cut::none);
+      if (!struck) break;
+      ++statements;
+    }
+  }
+  // BEGIN, four to five statements, COMMIT; each both ways.
+  assert_true(statements >= 12);
+}
+
+// Raised by the server itself, in a trigger; the count of a sequence is not undone by a rollback.
+void conflicts_at_every_statement(void**) {
+  server->run("CREATE SEQUENCE strikes");
+  server->run(
+      "CREATE FUNCTION strike() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+      " IF nextval('strikes') = 1 THEN RAISE EXCEPTION 'struck' USING ERRCODE = '40001'; END IF;"
+      " RETURN COALESCE(NEW, OLD); END $$");
+  Node node(server->port());
+  int places = 0;
+  const auto trigger = [&](const std::string& kind, const std::string& table,
+                           const std::string& when = "") {
+    server->run("CREATE " + kind + " ON " + table + when +
+                " FOR EACH ROW EXECUTE FUNCTION strike()");
+    const bool struck = lives_through(
+        node, "conflict" + std::to_string(++places),
+        [] { server->run("SELECT setval('strikes', 1, false)"); },
+        [] { return server->run("SELECT last_value > 1 OR is_called FROM strikes") == "t"; });
+    assert_true(struck);
+    server->run("DROP TRIGGER t ON " + table);
+  };
+  for (const char* table : {"kms_key", "kms_key_version"})
+    trigger("TRIGGER t BEFORE INSERT OR UPDATE OR DELETE", table);
+  trigger("TRIGGER t BEFORE UPDATE", "kms_change");
+  trigger("TRIGGER t BEFORE INSERT", "kms_change_log");
+  // At the COMMIT.
+  trigger("CONSTRAINT TRIGGER t AFTER INSERT", "kms_change_log", " DEFERRABLE INITIALLY DEFERRED");
+  server->run("DROP FUNCTION strike");
+}
+
+// An administrator ends all sessions, again and again, while keys are made.
+void ended_sessions_lose_nothing(void**) {
+  Node node(server->port());
+  std::atomic<bool> stop{false};
+  std::thread ender([&] {
+    while (!stop) {
+      if (const auto connection = server->connect(); connection != nullptr)
+        (void)connection->run(
+            "SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name ="
+            " 'mod_kms' AND pid <> pg_backend_pid()");
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    }
+  });
+  std::map<std::string, std::string> made;
+  std::string failure;
+  for (int i = 0; i < 100; ++i) {
+    auto key = node->create("ended" + std::to_string(i), aes(), nullptr);
+    if (!key.ok()) {
+      failure = key.error().message;
+      break;
+    }
+    made[(*key)->name] = unit::to_hex((*key)->material.view());
+  }
+  stop = true;
+  ender.join();
+  unit::assert_text(failure, "");
+  unit::assert_text(server->run("SELECT COUNT(*) FROM kms_key WHERE name LIKE 'ended%'"), "100");
+  for (const auto& [name, material] : made)
+    unit::assert_text(unit::to_hex(good(node->current_version(name))->material.view()), material);
+}
+
+void a_killed_database_comes_back(void**) {
+  Node node(server->port(), [](TrusteeOptions& options) {
+    options.timeout_ms = 2000;
+    options.stale_reads_ms = 4000;
+  });
+  Node strict(server->port(), [](TrusteeOptions& options) {
+    options.timeout_ms = 2000;
+    options.stale_reads_ms = 0;
+  });
+  const VersionPtr made = good(node->create("away", aes(), nullptr));
+  good(node->current_version("away"));
+  assert_true(unit::eventually([&] { return strict->current_version("away").ok(); }));
+  const std::int64_t killed = steady_ms();
+  server->stop(SIGKILL);
+  assert_true(unit::eventually([&] { return strict.lines.has("KMS0131"); }));
+  auto refused = strict->current_version("away");
+  // Its memory was looked at less than a second ago, or it refuses.
+  assert_true(unit::eventually([&] { return !strict->current_version("away").ok(); }, 3000));
+  refused = strict->current_version("away");
+  assert_int_equal(refused.error().kind, ErrorKind::unavailable);
+  // From memory, past the second that needs no look; what is not there is refused.
+  while (steady_ms() < killed + 2000) {
+    assert_true(good(node->current_version("away"))->material.equals(made->material.view()));
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  assert_int_equal(node->current_version("never seen").error().kind, ErrorKind::unavailable);
+  assert_int_equal(node->create("during", aes(), nullptr).error().kind, ErrorKind::unavailable);
+  assert_int_equal(node->roll("away", nullptr).error().kind, ErrorKind::unavailable);
+  assert_true(node.lines.has("KMS0131"));
+  assert_int_equal(node->condition().state, HealthState::degraded);
+  assert_int_equal(strict->condition().state, HealthState::failing);
+  // Not for ever.
+  assert_true(unit::eventually([&] { return !node->current_version("never rolled").ok(); }));
+  assert_true(
+      unit::eventually([&] { return !node->current_version("away").ok(); }, 4000 + 1000 + 5000));
+  assert_int_equal(node->condition().state, HealthState::failing);
+  server->start();
+  assert_true(unit::eventually([&] { return node->current_version("away").ok(); }));
+  assert_true(unit::eventually([&] { return strict->current_version("away").ok(); }));
+  assert_true(unit::eventually([&] { return node.lines.has("KMS0132"); }));
+  assert_int_equal(node->condition().state, HealthState::good);
+  assert_int_equal(good(node->metadata("away"))->versions, 1);
+  assert_null(good(node->metadata("during")).get());
+  good(node->roll("away", nullptr));
+}
+
+// A node that starts while the database is away serves once it is there.
+void a_start_without_the_database(void**) {
+  server->stop(SIGINT);
+  unit::Lines lines;
+  assert_false(open_trustee_store(server->uri(), server->options(), lines, true).ok());
+  Node node(server->port(), [](TrusteeOptions& options) { options.timeout_ms = 2000; });
+  assert_true(node.lines.has("KMS0130"));
+  assert_int_equal(node->metadata("away").error().kind, ErrorKind::unavailable);
+  assert_int_equal(node->create("early", aes(), nullptr).error().kind, ErrorKind::unavailable);
+  server->start();
+  assert_true(unit::eventually([&] { return node->metadata("away").ok(); }));
+  assert_int_equal(good(node->metadata("away"))->versions, 2);
+  good(node->create("early", aes(), nullptr));
+}
+
+}  // namespace
+
+int main() {
+  if (unit::postgres_script({"check"}) != 0) return 77;
+  unit::PostgresServer running;
+  server = &running;
+  auto made = upgrade_trustee_store(running.uri(), running.options(), true);
+  if (!made.ok()) {
+    print_error("%s\n", made.error().message.c_str());
+    return 1;
+  }
+  const CMUnitTest tests[] = {
+      cmocka_unit_test(connections_break_at_every_statement),
+      cmocka_unit_test(conflicts_at_every_statement),
+      cmocka_unit_test(ended_sessions_lose_nothing),
+      cmocka_unit_test(a_killed_database_comes_back),
+      cmocka_unit_test(a_start_without_the_database),
+  };
+  return cmocka_run_group_tests(tests, nullptr, nullptr);
+}
