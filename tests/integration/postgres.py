@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A private PostgreSQL with TLS and passwords, and areas whose keys are in it."""
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+
+import kmsctl
+from harness import TOP, Area, die_with_parent, free_port, wait_for
+
+SCRIPT = TOP / "tests" / "postgres"
+ROLE = "kms_node"
+
+
+def missing() -> bool:
+    return subprocess.run([SCRIPT, "check"], capture_output=True, check=False).returncode != 0
+
+
+def certificate(key: Path, out: Path) -> None:
+    """A key, and a certificate of 127.0.0.1 signed by itself."""
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                    "-subj", "/CN=postgres", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2", "-keyout", key,
+                    "-out", out], check=True, capture_output=True, timeout=60)
+
+
+class Postgres:
+    """Sessions of kms, for the tests, are trusted; nodes are kms_node, with TLS and a password."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="kms-pg-", dir="/tmp"))
+        self.path.chmod(0o755)
+        self.port = free_port()
+        self.data = self.path / "data"
+        self.password = secrets.token_hex(12)
+        self.process: subprocess.Popen | None = None
+        self.databases = 0
+        subprocess.run([SCRIPT, "init", self.data], check=True, timeout=120)
+        self.make_certificate()
+        (self.data / "pg_hba.conf").write_text(f"host all kms 127.0.0.1/32 trust\nhost replication kms 127.0.0.1/32 trust\n"
+                                               f"hostssl all {ROLE} 127.0.0.1/32 scram-sha-256\n")
+
+    def make_certificate(self) -> None:
+        key = self.data / "server.key"
+        certificate(key, self.certificate)
+        owner = self.data.stat()
+        for file in (key, self.certificate):
+            os.chown(file, owner.st_uid, owner.st_gid)
+        key.chmod(0o600)
+        self.certificate.chmod(0o644)
+
+    @property
+    def certificate(self) -> Path:
+        return self.path / "server.crt"
+
+    def __enter__(self) -> Postgres:
+        self.start()
+        self.sql(f"CREATE ROLE {ROLE} LOGIN PASSWORD '{self.password}'")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop(signal.SIGINT)
+        subprocess.run(["rm", "-rf", self.path], check=False)
+
+    def start(self, *options: str) -> None:
+        with open(self.path / "log", "ab") as log:
+            self.process = subprocess.Popen(
+                [SCRIPT, "run", self.data, str(self.port), "-c", "ssl=on", "-c", f"ssl_cert_file={self.certificate}", "-c",
+                 f"ssl_key_file={self.data / 'server.key'}", *options],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=die_with_parent)
+        wait_for("PostgreSQL", self.answers, 60)
+
+    def answers(self) -> bool:
+        assert self.process is not None
+        if self.process.poll() is not None:
+            raise AssertionError("PostgreSQL ended:\n" + (self.path / "log").read_text())
+        with contextlib.suppress(subprocess.CalledProcessError):
+            return self.sql("SELECT 1") == "1"
+        return False
+
+    def stop(self, how: int) -> None:
+        """SIGINT ends it in order, SIGKILL is a crash."""
+        if self.process is not None:
+            self.process.send_signal(how)
+            self.process.wait(60)
+            self.process = None
+
+    def sql(self, statement: str, database: str = "postgres") -> str:
+        return subprocess.run([SCRIPT, "as", "psql", "-h", "127.0.0.1", "-p", str(self.port), "-U", "kms", "-d", database,
+                               "-XAtqc", statement], capture_output=True, text=True, timeout=60, check=True).stdout.strip()
+
+    def database(self) -> str:
+        """A new one, of the nodes' role."""
+        self.databases += 1
+        name = f"kms{self.databases}"
+        self.sql(f"CREATE DATABASE {name} OWNER {ROLE}")
+        return name
+
+    def uri(self, database: str) -> str:
+        return f"trustee://{ROLE}@127.0.0.1:{self.port}/{database}"
+
+    def configure(self, area: Area, database: str, more: dict[str, str] | None = None) -> None:
+        """Makes database the place of the area's keys; more are properties hadoop.kms.trustee.*."""
+        for name, content in (("db.password", self.password.encode() + b"\n"), ("seal.key", b"S" * 32)):
+            area.write(name, content).chmod(0o600)
+        area.write("db-ca.pem", self.certificate.read_bytes())
+        area.write_site({
+            "hadoop.kms.key.provider.uri": self.uri(database),
+            "hadoop.kms.trustee.password-file": "db.password",
+            "hadoop.kms.trustee.seal.key-file": "seal.key",
+            "hadoop.kms.trustee.ssl.root-cert": "db-ca.pem",
+            "hadoop.kms.trustee.require-synchronous-standby": "false",
+            **{"hadoop.kms.trustee." + name: value for name, value in (more or {}).items()}})
+
+    def initialize(self, area: Area) -> None:
+        kmsctl.run("store", "init", "--conf", area.conf, exit_status=0)

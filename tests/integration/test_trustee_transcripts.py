@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The requests recorded with the real Java server, on keys in PostgreSQL: the same answers as on a JCEKS file."""
+from __future__ import annotations
+
+import pytest
+from harness import DATA, Httpd
+from postgres import Postgres, missing
+from test_transcripts import CASES, check_case
+
+pytestmark = pytest.mark.skipif(missing(), reason="no PostgreSQL server here")
+
+
+@pytest.fixture(scope="module")
+def module_server(module_registry) -> Httpd:
+    server = module_registry.httpd()
+    area = server.area
+    with Postgres() as postgres:
+        postgres.configure(area, postgres.database())
+        postgres.initialize(area)
+        site = (area.conf / "kms-site.xml").read_text()
+        rules = "".join(f"<property><name>hadoop.kms.proxyuser.proxyu.{what}</name><value>*</value></property>"
+                        for what in ("users", "hosts"))
+        area.write("kms-site.xml", site.replace("</configuration>", rules + "</configuration>"))
+        area.write("kms-acls.xml", (DATA / "rest-transcripts-kms-acls.xml").read_bytes())
+        server.directives.append(f'KMSTokenFile "{area.store}/tokens"')
+        yield server
+        server.stop()
+
+
+@pytest.mark.parametrize("case", CASES, ids=[c["name"] for c in CASES])
+def test_case(server: Httpd, case) -> None:
+    check_case(server.port, case)
