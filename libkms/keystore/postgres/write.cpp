@@ -28,9 +28,9 @@ Result<void> TrusteeStore::Write::run(const Body& body) {
         return approve(*fresh);
       },
       [&](Connection& connection) { return was_carried_out(connection); });
-  // After an error the commit may still have been carried out, so memory is not to be trusted
-  // either way.
-  store_.shared_->publish(name_hash(name_));
+  // Once a commit was tried it may have been carried out whatever became of it, so memory is not to
+  // be trusted. What failed before leaves memory alone: it may be all there is for now.
+  if (approved_.has_value()) store_.shared_->publish(name_hash(name_));
   if (done.ok() && counter_ % kTrimEvery == 0) trim_log();
   return done;
 }
