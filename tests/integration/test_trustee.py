@@ -8,6 +8,7 @@ import time
 
 import kmsctl
 import pytest
+from audit_faults import ONE_CHILD
 from client import Client
 from harness import PASSWORD, Area, Httpd, wait_for
 from postgres import Postgres, certificate, missing
@@ -41,10 +42,12 @@ def pair(registry, store: Area) -> list[Httpd]:
 
 
 def soon(what: str, condition) -> None:
-    """What one node changed the other one sees within a second; a busy machine gets a moment more."""
+    """What one node changed each child of the other one sees within a second; a busy machine gets a moment more."""
     begin = time.monotonic()
-    wait_for(what, condition, 5)
-    assert time.monotonic() - begin < 2.5, what
+    in_a_row = 0
+    while in_a_row < 12 or time.monotonic() - begin < 1:
+        in_a_row = in_a_row + 1 if condition() else 0
+        assert in_a_row > 0 or time.monotonic() - begin < 2.5, what
 
 
 def test_life_of_a_key_on_two_nodes(pair: list[Httpd]) -> None:
@@ -123,12 +126,11 @@ def test_races_over_http(pair: list[Httpd]) -> None:
 def test_database_is_killed_and_comes_back(registry, postgres: Postgres, area: Area) -> None:
     postgres.configure(area, postgres.database(), {"timeout.ms": "1000", "stale-reads.ms": "8000"})
     postgres.initialize(area)
-    it = node(registry, area, "first").start()
+    it = node(registry, area, "first")
+    it.children = ONE_CHILD  # so that what is in memory does not depend on who takes a connection
+    it.start()
     client = Client(it.port, fresh=True)
     client.create("kept")
-    # In the memory of every child.
-    for _ in range(60):
-        client.generate("kept")
     eek = client.generate("kept").json()[0]
     plain = client.decrypt(eek).json()
     it.expect("KMS0131", "KMS0132")
@@ -151,7 +153,6 @@ def test_database_is_killed_and_comes_back(registry, postgres: Postgres, area: A
     assert client.metadata("kept").json()["versions"] == 1
     assert client.metadata("lost").body == b"{ }"
     assert client.roll("kept").status == 200
-    wait_for("all children", lambda: it.log_text().count("KMS0131") == it.log_text().count("KMS0132"), 20)
 
 
 def test_graceful_restart_without_the_database(registry, postgres: Postgres, store: Area) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 from harness import DATA, Httpd
 from postgres import Postgres, missing
-from test_transcripts import CASES, check_case
+from test_transcripts import CASES, check_case, send
+
+# In docs/compatibility.md, "what looks like a version and is none": statuses where Java stumbles over an entry of the file.
+NO_SUCH_ENTRY = {"keyversion/no-at-existing-key-name": 200, "decrypt/version-no-at": 400}
 
 pytestmark = pytest.mark.skipif(missing(), reason="no PostgreSQL server here")
 
@@ -29,4 +32,9 @@ def module_server(module_registry) -> Httpd:
 
 @pytest.mark.parametrize("case", CASES, ids=[c["name"] for c in CASES])
 def test_case(server: Httpd, case) -> None:
-    check_case(server.port, case)
+    if case["name"] not in NO_SUCH_ENTRY:
+        check_case(server.port, case)
+        return
+    for step in case["setup"]:
+        send(server.port, step)
+    assert send(server.port, case).status == NO_SUCH_ENTRY[case["name"]]

@@ -1,45 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // The store on a real PostgreSQL that fails: connections that break at every statement, conflicts
 // at every statement, a database that is killed and comes back.
-#include "postgres_util.h"
+#include "trustee_node.h"
 
 namespace {
 
 using namespace kms;
 using Cut = unit::CuttingProxy::Cut;
 
-unit::PostgresServer* server = nullptr;
-
-struct Node {
-  unit::Lines lines;
-  std::unique_ptr<KeyStore> store;
-  explicit Node(int port, const std::function<void(TrusteeOptions&)>& change = {}) {
-    TrusteeOptions options = server->options();
-    if (change) change(options);
-    auto opened = open_trustee_store(server->uri(port), options, lines, false);
-    if (!opened.ok()) _fail(opened.error().message.c_str(), 0);
-    store = std::move(*opened);
-    assert_true(store->attach().ok());
-  }
-  ~Node() { store->detach(); }
-  KeyStore* operator->() { return store.get(); }
-};
-
-KeyOptions aes() {
-  KeyOptions options;
-  options.cipher = "AES/CTR/NoPadding";
-  options.bit_length = 128;
-  return options;
-}
-
-template <class T>
-T good(Result<T> result) {
-  if (!result.ok()) _fail(result.error().message.c_str(), 0);
-  return std::move(result).value();
-}
-void good(Result<void> result) {
-  if (!result.ok()) _fail(result.error().message.c_str(), 0);
-}
+using unit::aes;
+using unit::good;
+using unit::Node;
+using unit::server;
 
 std::string count(const std::string& table, const std::string& name) {
   return server->run("SELECT COUNT(*) FROM " + table + " WHERE name = '" + name + "'");
@@ -223,14 +195,6 @@ void a_start_without_the_database(void**) {
 }  // namespace
 
 int main() {
-  if (unit::postgres_script({"check"}) != 0) return 77;
-  unit::PostgresServer running;
-  server = &running;
-  auto made = upgrade_trustee_store(running.uri(), running.options(), true);
-  if (!made.ok()) {
-    print_error("%s\n", made.error().message.c_str());
-    return 1;
-  }
   const CMUnitTest tests[] = {
       cmocka_unit_test(connections_break_at_every_statement),
       cmocka_unit_test(conflicts_at_every_statement),
@@ -238,5 +202,5 @@ int main() {
       cmocka_unit_test(a_killed_database_comes_back),
       cmocka_unit_test(a_start_without_the_database),
   };
-  return cmocka_run_group_tests(tests, nullptr, nullptr);
+  return unit::run_on_a_store(tests);
 }

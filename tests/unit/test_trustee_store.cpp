@@ -1,45 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // The store on a real PostgreSQL: operations, two nodes, races, damage.
-#include "postgres_util.h"
+#include "trustee_node.h"
 
 namespace {
 
 using namespace kms;
 using StorePtr = std::unique_ptr<KeyStore>;
 
-unit::PostgresServer* server = nullptr;
-
-// One node: what one httpd is.
-struct Node {
-  unit::Lines lines;
-  StorePtr store;
-  explicit Node(int port = 0, const std::function<void(TrusteeOptions&)>& change = {}) {
-    TrusteeOptions options = server->options();
-    if (change) change(options);
-    auto opened = open_trustee_store(server->uri(port), options, lines, false);
-    if (!opened.ok()) _fail(opened.error().message.c_str(), 0);
-    store = std::move(*opened);
-    assert_true(store->attach().ok());
-  }
-  ~Node() { store->detach(); }
-  KeyStore* operator->() { return store.get(); }
-};
-
-KeyOptions aes(int bits = 128) {
-  KeyOptions options;
-  options.cipher = "AES/CTR/NoPadding";
-  options.bit_length = bits;
-  return options;
-}
-
-template <class T>
-T good(Result<T> result) {
-  if (!result.ok()) _fail(result.error().message.c_str(), 0);
-  return std::move(result).value();
-}
-void good(Result<void> result) {
-  if (!result.ok()) _fail(result.error().message.c_str(), 0);
-}
+using unit::aes;
+using unit::good;
+using unit::Node;
+using unit::server;
 
 void operations(void**) {
   Node node;
@@ -403,14 +374,6 @@ void a_passphrase_seals_as_well(void**) {
 }  // namespace
 
 int main() {
-  if (unit::postgres_script({"check"}) != 0) return 77;
-  unit::PostgresServer running;
-  server = &running;
-  auto made = upgrade_trustee_store(running.uri(), running.options(), true);
-  if (!made.ok()) {
-    print_error("%s\n", made.error().message.c_str());
-    return 1;
-  }
   const CMUnitTest tests[] = {
       cmocka_unit_test(operations),
       cmocka_unit_test(approval_comes_before_the_key),
@@ -423,5 +386,5 @@ int main() {
       cmocka_unit_test(what_cannot_be_opened),
       cmocka_unit_test(a_passphrase_seals_as_well),
   };
-  return cmocka_run_group_tests(tests, nullptr, nullptr);
+  return unit::run_on_a_store(tests);
 }
