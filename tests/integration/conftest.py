@@ -10,7 +10,7 @@ from harness import Area, Httpd, mod_kms
 from kdc import Kdc, missing
 
 # Needs servers that tests/interop/run-zookeeper has.
-collect_ignore = [] if "KMS_TEST_ZOOKEEPER" in os.environ else ["test_zookeeper.py"]
+collect_ignore = [] if "KMS_TEST_ZOOKEEPER" in os.environ else ["test_zookeeper.py", "test_zookeeper_secure.py"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -7,8 +7,8 @@
 # One need a line: group, test, and the package by apt (Debian 12, Ubuntu 22.04), dnf (RHEL 9 and its rebuilds) and
 # zypper (SLES 15 SP5). "-" means that this family needs nothing there. The test decides, not the package database: a
 # compiler or a JDK from elsewhere is as good. Tests: cmd:A|B a command, pc:M a pkg-config module, hdr:F a header,
-# httpd, cxx, python:M a module of some python3, sbin:A a command that may be in a directory of administrators,
-# module:M a module of httpd, pgsql:A a PostgreSQL server, which is not in the path.
+# httpd, cxx, python:M a module of some python3, sasl:P a plugin of Cyrus SASL, sbin:A a command that may be in a
+# directory of administrators, module:M a module of httpd, pgsql:A a PostgreSQL server, which is not in the path.
 # apache2-bin instead of apache2: the server without a service that would start on the user's machine.
 package_table() {
   cat <<'TABLE'
@@ -46,11 +46,15 @@ check  sbin:kinit           krb5-user        krb5-workstation   krb5-client
 krb    module:auth_gssapi   libapache2-mod-auth-gssapi mod_auth_gssapi apache2-mod_auth_gssapi
 java   cmd:javac            default-jdk-headless java-17-openjdk-devel java-17-openjdk-devel
 java   cmd:mvn              maven            maven              maven
+java   cmd:cmake            cmake            -                  -
+java   hdr:sasl/sasl.h      libsasl2-dev     -                  -
+java   sasl:gssapiv2        libsasl2-modules-gssapi-mit -       -
 check  cmd:shellcheck       shellcheck       ShellCheck         ShellCheck
 check  cmd:chromium|chromium-browser chromium -      -
 sanit  lib:libasan.so       -                libasan            libasan8
 sanit  lib:libubsan.so      -                libubsan           libubsan1
 pkg    cmd:dpkg-buildpackage dpkg-dev        -                  -
+pkg    hdr:sasl/sasl.h      libsasl2-dev     -                  -
 pkg    cmd:dh               debhelper        -                  -
 pkg    cmd:dh_apache2       dh-apache2       -                  -
 pkg    cmd:fakeroot         fakeroot         -                  -
@@ -115,6 +119,7 @@ met() {
     lib:*) [ "$(${CXX:-g++} -print-file-name="$what" 2>/dev/null)" != "$what" ] ;;
     mod:*) has_httpd_module "$what" ;;
     python:*) find_python "$what" >/dev/null ;;
+    sasl:*) compgen -G "/usr/lib/*/sasl2/lib$what.so" >/dev/null || compgen -G "/usr/lib64/sasl2/lib$what.so" >/dev/null ;;
     *) die "no such test in the package table: $1" ;;
   esac
 }
