@@ -147,6 +147,7 @@ int serve(request_rec* r) {
   request.received_us = r->request_time;
   request.content_type = header(r, "Content-Type");
   request.accept = header(r, "Accept");
+  request.origin = header(r, "Origin");
   request.body = &body;
   rest::Service service = instance.service();
   rest::Answer answer = rest::dispatch(service, request, request_state(r)->identity);

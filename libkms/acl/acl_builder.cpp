@@ -9,6 +9,7 @@ namespace {
 using enum AclFinding::Severity;
 
 constexpr std::string_view kAllow = "hadoop.kms.acl.";
+constexpr std::string_view kTrustee = "keytrustee.kms.acl.";
 constexpr std::string_view kBlacklist = "hadoop.kms.blacklist.";
 constexpr std::string_view kKey = "key.acl.";
 constexpr std::string_view kDefault = "default.key.acl.";
@@ -16,17 +17,17 @@ constexpr std::string_view kWhitelist = "whitelist.key.acl.";
 
 // The names of an enum as a list for messages.
 template <class Enum, class Name>
-std::string listed(std::size_t count, Name name) {
+std::string listed(std::size_t count, Name name, std::size_t first = 0) {
   std::string text;
-  for (std::size_t i = 0; i < count; ++i)
-    text += (i == 0 ? "" : ", ") + std::string(name(static_cast<Enum>(i)));
+  for (std::size_t i = first; i < count; ++i)
+    text += (i == first ? "" : ", ") + std::string(name(static_cast<Enum>(i)));
   return text;
 }
 
 // The value of the enum that is called text, or count.
 template <class Enum, class Name>
-std::size_t number_of(std::string_view text, std::size_t count, Name name) {
-  std::size_t i = 0;
+std::size_t number_of(std::string_view text, std::size_t count, Name name, std::size_t first = 0) {
+  std::size_t i = first;
   while (i < count && name(static_cast<Enum>(i)) != text) ++i;
   return i;
 }
@@ -84,6 +85,7 @@ std::optional<AclRule>* AclSet::Builder::slot(const hadoop::Property& rule) {
   if (name.starts_with(kAllow)) return op_slot(rule, name.substr(kAllow.size()), set_.allow_);
   if (name.starts_with(kBlacklist))
     return op_slot(rule, name.substr(kBlacklist.size()), set_.blacklist_);
+  if (name.starts_with(kTrustee)) return trustee_slot(rule, name.substr(kTrustee.size()));
   if (name.starts_with(kKey)) return key_slot(rule, name.substr(kKey.size()));
   if (name.starts_with(kDefault))
     return shared_slot(rule, name.substr(kDefault.size()), set_.default_rules_);
@@ -97,9 +99,17 @@ std::optional<AclRule>* AclSet::Builder::slot(const hadoop::Property& rule) {
 
 std::optional<AclRule>* AclSet::Builder::op_slot(const hadoop::Property& rule, std::string_view op,
                                                  OpRules& lists) {
-  const std::size_t type = number_of<OpAcl>(op, kOpAclCount, op_acl_name);
-  if (type < kOpAclCount) return &lists[type];
-  skipped(rule, op, listed<OpAcl>(kOpAclCount, op_acl_name));
+  const std::size_t type = number_of<OpAcl>(op, kHadoopOpAclCount, op_acl_name);
+  if (type < kHadoopOpAclCount) return &lists[type];
+  skipped(rule, op, listed<OpAcl>(kHadoopOpAclCount, op_acl_name));
+  return nullptr;
+}
+
+std::optional<AclRule>* AclSet::Builder::trustee_slot(const hadoop::Property& rule,
+                                                      std::string_view op) {
+  const std::size_t type = number_of<OpAcl>(op, kOpAclCount, op_acl_name, kHadoopOpAclCount);
+  if (type < kOpAclCount) return &set_.allow_[type];
+  skipped(rule, op, listed<OpAcl>(kOpAclCount, op_acl_name, kHadoopOpAclCount));
   return nullptr;
 }
 

@@ -23,6 +23,7 @@ class AclSet::Builder {
   std::optional<AclRule>* slot(const hadoop::Property& rule);
   std::optional<AclRule>* op_slot(const hadoop::Property& rule, std::string_view op,
                                   OpRules& lists);
+  std::optional<AclRule>* trustee_slot(const hadoop::Property& rule, std::string_view op);
   std::optional<AclRule>* key_slot(const hadoop::Property& rule, std::string_view rest);
   std::optional<AclRule>* shared_slot(const hadoop::Property& rule, std::string_view op,
                                       KeyRules& rules);

@@ -12,8 +12,8 @@ namespace kms {
 namespace {
 
 constexpr std::array<std::string_view, kOpAclCount> kOpAclNames = {
-    "CREATE",       "DELETE",           "ROLLOVER",     "GET",        "GET_KEYS",
-    "GET_METADATA", "SET_KEY_MATERIAL", "GENERATE_EEK", "DECRYPT_EEK"};
+    "CREATE",           "DELETE",       "ROLLOVER",    "GET",      "GET_KEYS", "GET_METADATA",
+    "SET_KEY_MATERIAL", "GENERATE_EEK", "DECRYPT_EEK", "UNDELETE", "PURGE"};
 constexpr std::array<std::string_view, kKeyOpCount> kKeyOpNames = {
     "READ", "MANAGEMENT", "GENERATE_EEK", "DECRYPT_EEK", "ALL"};
 
@@ -26,6 +26,11 @@ constexpr std::size_t index(Enum value) {
 
 std::string_view op_acl_name(OpAcl type) {
   return kOpAclNames[index(type)];
+}
+
+std::string op_acl_property(OpAcl type) {
+  return std::string(is_hadoop_acl(type) ? "hadoop.kms.acl." : "keytrustee.kms.acl.") +
+         std::string(op_acl_name(type));
 }
 
 std::string_view key_op_name(KeyOp op) {

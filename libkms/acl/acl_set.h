@@ -16,7 +16,8 @@
 
 namespace kms {
 
-// hadoop.kms.acl.TYPE and hadoop.kms.blacklist.TYPE.
+// hadoop.kms.acl.TYPE and hadoop.kms.blacklist.TYPE; the last two are those of a Key Trustee KMS,
+// keytrustee.kms.acl.TYPE, which admit nobody where they are not set and have no blacklist.
 enum class OpAcl {
   create,
   delete_key,
@@ -27,9 +28,16 @@ enum class OpAcl {
   set_key_material,
   generate_eek,
   decrypt_eek,
+  undelete,
+  purge,
 };
-inline constexpr std::size_t kOpAclCount = 9;
+inline constexpr std::size_t kOpAclCount = 11;
+inline constexpr std::size_t kHadoopOpAclCount = 9;
 std::string_view op_acl_name(OpAcl type);  // "CREATE" …
+std::string op_acl_property(OpAcl type);   // "hadoop.kms.acl.CREATE" …
+constexpr bool is_hadoop_acl(OpAcl type) {
+  return static_cast<std::size_t>(type) < kHadoopOpAclCount;
+}
 
 // Operation in key.acl.NAME.OP, default.key.acl.OP, whitelist.key.acl.OP. all only with key.acl.
 enum class KeyOp { read, management, generate_eek, decrypt_eek, all };

@@ -33,9 +33,11 @@ class AclSet::Evaluation {
   bool op(OpAcl type) {
     const auto number = static_cast<std::size_t>(type);
     const Slot& allow = set_.allow_[number];
-    const Match admitted = allow ? allow->list.match(caller_, groups_) : Match::everyone;
+    const Match otherwise = is_hadoop_acl(type) ? Match::everyone : Match::none;
+    const Match admitted = allow ? allow->list.match(caller_, groups_) : otherwise;
     tell(RuleKind::allow, number, allow, admitted);
     if (admitted == Match::none) return false;
+    if (!is_hadoop_acl(type)) return true;
     const Slot& blacklist = set_.blacklist_[number];
     const Match shut_out =
         blacklist ? blacklist->list.match_blacklist(caller_, groups_) : Match::none;

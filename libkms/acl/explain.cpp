@@ -44,7 +44,7 @@ class AclExplainer {
     if (at.rule != nullptr) return at.rule->property;
     switch (at.kind) {
       case RuleKind::allow:
-        return "hadoop.kms.acl." + std::string(op_acl_name(static_cast<OpAcl>(at.op)));
+        return op_acl_property(static_cast<OpAcl>(at.op));
       case RuleKind::blacklist:
         return "hadoop.kms.blacklist." + std::string(op_acl_name(static_cast<OpAcl>(at.op)));
       case RuleKind::key:

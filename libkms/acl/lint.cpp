@@ -98,7 +98,7 @@ class AclLint {
   void check_op(OpAcl type, std::vector<std::string_view>& open) {
     const auto number = static_cast<std::size_t>(type);
     const Rule &allow = rules_.allow_[number], &blacklist = rules_.blacklist_[number];
-    if (!allow) open.push_back(op_acl_name(type));
+    if (!allow && is_hadoop_acl(type)) open.push_back(op_acl_name(type));
     if (!blacklist) return;
     if (blacklist->list.everyone()) {
       add(warning, "blacklisted", *blacklist, "shuts everyone out");
@@ -167,7 +167,11 @@ class AclLint {
   // Users whom no op ACL lets through to this key-level rule.
   void check_op_level(const AclRule& rule, KeyOp op) {
     if (rule.list.everyone()) return;
-    const std::set<OpAcl> before = op_acls_before(op);
+    std::set<OpAcl> before = op_acls_before(op);
+    // Which admit nobody by default, so that they need not be named.
+    std::erase_if(before, [this](OpAcl acl) {
+      return !is_hadoop_acl(acl) && !rules_.allow_[static_cast<std::size_t>(acl)];
+    });
     std::vector<std::string_view> names;
     for (const OpAcl acl : before) names.push_back(op_acl_name(acl));
     for (const std::string& user : rule.list.users()) {

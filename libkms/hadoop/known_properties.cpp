@@ -69,6 +69,9 @@ constexpr KnownProperty kProperties[] = {
     take(
         "hadoop.kms.trustee.connections", integer, "4", [](S& s) { return &s.trustee.connections; },
         1, 100),
+    take(
+        "hadoop.kms.trustee.deleted.retention.days", integer, "0",
+        [](S& s) { return &s.trustee.retention_days; }, 0, 36500),
     take("hadoop.kms.trustee.require-synchronous-standby", boolean, "true",
          [](S& s) { return &s.trustee.require_standby; }),
     take("hadoop.kms.key.authorization.enable", boolean, "true", &S::key_authorization),

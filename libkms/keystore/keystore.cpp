@@ -20,6 +20,30 @@ Result<void> KeyStore::import_key(const KeyMetadata& metadata, std::span<const V
                uri() + " takes no keys over from elsewhere, so not " + metadata.name);
 }
 
+namespace {
+
+Error keeps_nothing(const KeyStore& store) {
+  return Error(ErrorKind::unsupported, store.uri() + " keeps no deleted keys");
+}
+
+}  // namespace
+
+Result<std::vector<DeletedKey>> KeyStore::deleted_keys() {
+  return keeps_nothing(*this);
+}
+
+Result<std::optional<DeletedKey>> KeyStore::deleted_key(std::string_view) {
+  return keeps_nothing(*this);
+}
+
+Result<void> KeyStore::undelete(std::string_view, const Approval&) {
+  return keeps_nothing(*this);
+}
+
+Result<void> KeyStore::purge(std::string_view, const Approval&) {
+  return keeps_nothing(*this);
+}
+
 Result<std::vector<Eek>> KeyStore::generate_eeks(std::string_view name, std::size_t count) {
   auto found = current_version(name);
   if (!found.ok()) return std::move(found).error();

@@ -32,6 +32,12 @@ struct KeyMetadata {
   std::int32_t versions = 0;    // versions ever made; the current one is versions - 1
 };
 
+// A key that was deleted and can be had back.
+struct DeletedKey {
+  std::shared_ptr<const KeyMetadata> metadata;
+  std::int64_t deleted_ms = 0;  // ms since the epoch, UTC
+};
+
 // One version of a key. name is the base name as stored, version_name is name@N.
 struct KeyVersion {
   std::string name;
@@ -119,6 +125,15 @@ class KeyStore {
   virtual Result<VersionPtr> roll(std::string_view name, const Secret* material,
                                   const Approval& approval = {}) = 0;
   virtual Result<void> remove(std::string_view name, const Approval& approval = {}) = 0;
+
+  // Of a store whose remove() only hides a key: what is hidden, by name; one of it, nullopt when
+  // there is none; making it a key again; the end of its versions. Other stores have nothing hidden
+  // and refuse (unsupported), as by default.
+  virtual Result<std::vector<DeletedKey>> deleted_keys();
+  virtual Result<std::optional<DeletedKey>> deleted_key(std::string_view name);
+  virtual Result<void> undelete(std::string_view name, const Approval& approval = {});
+  virtual Result<void> purge(std::string_view name, const Approval& approval = {});
+
   // Drops whatever is cached of the key, so that the next call sees the store.
   virtual Result<void> invalidate(std::string_view name) = 0;
 

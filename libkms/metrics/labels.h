@@ -27,10 +27,13 @@ enum class MetricOp : unsigned char {
   get_delegation_token,
   renew_delegation_token,
   cancel_delegation_token,
+  undelete_key,
+  purge_key,
+  get_deleted_keys,
   options,
   other,  // no such resource or method, or a body that does not say which operation it is for
 };
-inline constexpr std::array<std::string_view, 19> kMetricOpNames = {"create_key",
+inline constexpr std::array<std::string_view, 22> kMetricOpNames = {"create_key",
                                                                     "roll_key",
                                                                     "delete_key",
                                                                     "invalidate_cache",
@@ -47,6 +50,9 @@ inline constexpr std::array<std::string_view, 19> kMetricOpNames = {"create_key"
                                                                     "get_delegation_token",
                                                                     "renew_delegation_token",
                                                                     "cancel_delegation_token",
+                                                                    "undelete_key",
+                                                                    "purge_key",
+                                                                    "get_deleted_keys",
                                                                     "options",
                                                                     "other"};
 

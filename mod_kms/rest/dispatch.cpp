@@ -62,9 +62,21 @@ Answer with_allow(Answer answer, Resource resource) {
   return answer;
 }
 
+// Parameters of a form beside those of the query; any other body is left alone.
+Result<void> take_form(Exchange& x) {
+  constexpr std::string_view kForm = "application/x-www-form-urlencoded";
+  const std::string_view type = x.request.content_type.value_or("");
+  if (!same_letters(type.substr(0, type.find(';')), kForm)) return {};
+  auto bytes = x.request.body->read();
+  if (!bytes.ok()) return std::move(bytes).error();
+  x.form.emplace(as_text(bytes->view()));
+  return {};
+}
+
 // Content-Type, then Accept, then the body itself.
 Result<void> take_body(const Route& route, Exchange& x) {
   const Request& request = x.request;
+  if (route.body == BodyKind::form) return take_form(x);
   if (route.body != BodyKind::none) {
     const char* wanted = route.body == BodyKind::array ? "java.util.List" : "java.util.Map";
     switch (check_content_type(request.content_type)) {

@@ -47,7 +47,7 @@ struct Request {
   std::string_view remote_ip;
   std::string_view id;           // for the audit log; may be empty
   std::int64_t received_us = 0;  // now_us() when it came; 0: unknown
-  std::optional<std::string_view> content_type, accept;
+  std::optional<std::string_view> content_type, accept, origin;
   BodySource* body = nullptr;
 };
 
@@ -111,6 +111,7 @@ struct Exchange {
   Query query;
   std::string name;  // NAME or VERSION of the path
   hadoop::JsonPtr body{};
+  std::optional<Query> form{};  // of a body that is one
 
   // Filled by the checks of an operation for its run.
   std::string_view audit_key{};         // key shown in messages and audit lines
@@ -138,6 +139,8 @@ struct Exchange {
   bool op_allowed(OpAcl type) const { return acls().op_allowed(type, caller(), service.groups); }
   // Adds the key for the key-level check; nothing when it does not exist.
   Result<void> touch(std::string_view key_name);
+  // The same for a deleted one.
+  Result<void> touch_deleted(std::string_view key_name);
 };
 
 }  // namespace kms::rest

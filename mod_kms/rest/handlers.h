@@ -8,6 +8,9 @@
 // audit line and the answer's headers are the loop's.
 namespace kms::rest {
 
+// What key ACLs call the key: its key.acl.name, or its name.
+const std::string& acl_name_of(const KeyMetadata& metadata);
+
 // NAME as asked for, with the number of the version: what Java echoes for "ME-UP".
 std::string requested_version_name(std::string_view name, const KeyVersion& version);
 
@@ -33,6 +36,13 @@ Result<Answer> run_versions(Exchange& x);
 Result<void> resolve_version(Exchange& x);
 Result<Answer> run_version(Exchange& x);
 
+// deleted keys
+Result<const Operation*> select_trustee_op(Exchange& x);
+Result<void> resolve_deleted_key(Exchange& x);
+Result<Answer> run_undelete(Exchange& x);
+Result<Answer> run_purge(Exchange& x);
+Result<Answer> run_deleted_keys(Exchange& x);
+
 // encrypted keys
 Result<void> check_generate(Exchange& x);
 Result<Answer> run_generate(Exchange& x);
@@ -45,5 +55,7 @@ Result<Answer> run_batch(Exchange& x);
 
 extern const Operation kDecryptEek;
 extern const Operation kReencryptEek;
+extern const Operation kUndelete;
+extern const Operation kPurge;
 
 }  // namespace kms::rest

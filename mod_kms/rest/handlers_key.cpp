@@ -112,15 +112,19 @@ Result<void> require_name(const Exchange& x) {
   return {};
 }
 
+const std::string& acl_name_of(const KeyMetadata& metadata) {
+  const auto attribute = metadata.attributes.find(std::string(kAclNameAttribute));
+  const bool named = attribute != metadata.attributes.end() && !attribute->second.empty();
+  return named ? attribute->second : metadata.name;
+}
+
 Result<void> Exchange::touch(std::string_view key_name) {
   auto found = service.keys.metadata(key_name);
   if (!found.ok()) return std::move(found).error();
   if (*found == nullptr) return {};
   const KeyMetadata& metadata = **found;
   if (service.limits != nullptr) limited_key = metadata.name;
-  const auto attribute = metadata.attributes.find(std::string(kAclNameAttribute));
-  const bool named = attribute != metadata.attributes.end() && !attribute->second.empty();
-  touched.push_back({named ? attribute->second : metadata.name});
+  touched.push_back({acl_name_of(metadata)});
   return {};
 }
 

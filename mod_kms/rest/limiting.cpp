@@ -17,6 +17,8 @@ LimitClass class_of(const Operation& op) {
     case OpAcl::delete_key:
     case OpAcl::rollover:
     case OpAcl::set_key_material:
+    case OpAcl::undelete:
+    case OpAcl::purge:
       return LimitClass::manage;
     case OpAcl::get:
     case OpAcl::get_keys:

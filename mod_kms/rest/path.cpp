@@ -24,11 +24,12 @@ constexpr std::array<SubResource, 6> kKeySubResources{{
 }};
 constexpr std::array<SubResource, 1> kVersionSubResources{{{"_eek", Resource::key_version_eek}}};
 
-constexpr std::array<SubResource, 4> kFixed{{
+constexpr std::array<SubResource, 5> kFixed{{
     {"/kms/v1", Resource::root},
     {"/kms/v1/keys", Resource::keys},
     {"/kms/v1/keys/names", Resource::key_names},
     {"/kms/v1/keys/metadata", Resource::keys_metadata},
+    {"/kms/v1/trustee/keys", Resource::trustee_keys},
 }};
 
 int hex_digit(char c) {
@@ -73,12 +74,14 @@ Result<std::optional<PathMatch>> match_named(std::string_view rest, Resource pla
 }
 
 constexpr std::string_view kKey = "/kms/v1/key/", kKeyVersion = "/kms/v1/keyversion/";
+constexpr std::string_view kTrusteeKey = "/kms/v1/trustee/key/";
 
 }  // namespace
 
 std::string path_template(Resource resource) {
   for (const SubResource& row : kFixed)
     if (row.resource == resource) return std::string(row.segment);
+  if (resource == Resource::trustee_key) return std::string(kTrusteeKey) + "{name}";
   const std::string key = std::string(kKey) + "{name}";
   for (const SubResource& sub : kKeySubResources)
     if (sub.resource == resource) return key + "/" + std::string(sub.segment);
@@ -142,6 +145,8 @@ Result<std::optional<PathMatch>> match_path(std::string_view raw_path) {
   if (whole.starts_with(kKeyVersion))
     return match_named(whole.substr(kKeyVersion.size()), Resource::key_version,
                        kVersionSubResources);
+  if (whole.starts_with(kTrusteeKey))
+    return named(Resource::trustee_key, whole.substr(kTrusteeKey.size()));
   return std::optional<PathMatch>();
 }
 

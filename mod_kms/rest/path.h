@@ -24,6 +24,8 @@ enum class Resource {
   reencrypt_batch,   // …/_reencryptbatch
   key_version,       // /kms/v1/keyversion/VERSION
   key_version_eek,   // /kms/v1/keyversion/VERSION/_eek
+  trustee_keys,      // /kms/v1/trustee/keys
+  trustee_key,       // /kms/v1/trustee/key/NAME
 };
 
 struct PathMatch {

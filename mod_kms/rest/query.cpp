@@ -18,11 +18,11 @@ void for_each_piece(std::string_view raw, F&& use) {
   }
 }
 
+}  // namespace
+
 bool same_letters(std::string_view a, std::string_view b) {
   return a.size() == b.size() && strncasecmp(a.data(), b.data(), a.size()) == 0;
 }
-
-}  // namespace
 
 Query::Query(std::string_view raw) {
   for_each_piece(raw, [this](std::string_view piece) {

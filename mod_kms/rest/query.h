@@ -25,6 +25,9 @@ class Query {
   std::vector<Parameter> parameters_;
 };
 
+// Equal but for the case of ASCII letters.
+bool same_letters(std::string_view a, std::string_view b);
+
 // The query with the values of token, delegation and the like replaced, for logs.
 std::string masked_query(std::string_view raw);
 

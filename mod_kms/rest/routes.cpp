@@ -94,6 +94,16 @@ constexpr Operation kBatch{
     KeyOp::generate_eek,           Denial::authorization,         resolve_batch, run_batch,
     MetricOp::reencrypt_eek_batch, JavaMeter::reencrypt_eek_batch};
 
+constexpr Operation kDeletedKeys{"GET_DELETED_KEYS",
+                                 OpAcl::undelete,
+                                 OpAcl::purge,
+                                 false,
+                                 std::nullopt,
+                                 Denial::authorization,
+                                 nullptr,
+                                 run_deleted_keys,
+                                 MetricOp::get_deleted_keys};
+
 // Selectors: the checks that come before the op ACL, and what the operation is.
 template <const Operation& kOperation>
 Result<const Operation*> always(Exchange&) {
@@ -163,6 +173,8 @@ constexpr Route kRoutes[] = {
     {Resource::reencrypt_batch, "POST", BodyKind::array, true, for_batch},
     {Resource::key_version, "GET", BodyKind::none, true, for_version},
     {Resource::key_version_eek, "POST", BodyKind::object, true, select_keyversion_eek},
+    {Resource::trustee_keys, "GET", BodyKind::none, true, always<kDeletedKeys>},
+    {Resource::trustee_key, "POST", BodyKind::form, false, select_trustee_op},
 };
 
 }  // namespace
@@ -174,6 +186,14 @@ const Operation kReencryptEek{
     "REENCRYPT_EEK",         OpAcl::generate_eek,     std::nullopt, true,
     KeyOp::generate_eek,     Denial::authorization,   resolve_eek,  run_reencrypt,
     MetricOp::reencrypt_eek, JavaMeter::reencrypt_eek};
+
+const Operation kUndelete{
+    "UNDELETE_KEY",        OpAcl::undelete,       std::nullopt,        true,
+    KeyOp::management,     Denial::authorization, resolve_deleted_key, run_undelete,
+    MetricOp::undelete_key};
+const Operation kPurge{"PURGE_KEY",        OpAcl::purge,          std::nullopt,        true,
+                       KeyOp::management,  Denial::authorization, resolve_deleted_key, run_purge,
+                       MetricOp::purge_key};
 
 std::span<const Route> routes() {
   return kRoutes;

@@ -29,7 +29,7 @@ struct Operation {
   bool meters_success = false;
 };
 
-enum class BodyKind { none, object, array };
+enum class BodyKind { none, object, array, form };  // form: only where it is sent as one
 
 struct Route {
   Resource resource;

@@ -28,6 +28,13 @@ def certificate(key: Path, out: Path) -> None:
                     "-out", out], check=True, capture_output=True, timeout=60)
 
 
+def parent_of(process: Path) -> int:
+    try:
+        return int((process / "stat").read_text().rsplit(")", 1)[1].split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+
+
 class Postgres:
     """Sessions of kms, for the tests, are trusted; nodes are kms_node, with TLS and a password."""
 
@@ -57,12 +64,44 @@ class Postgres:
     def certificate(self) -> Path:
         return self.path / "server.crt"
 
+    def standby(self) -> Postgres:
+        """A server that follows this one; from then on a commit waits until it has it on its disk."""
+        it = Postgres.__new__(Postgres)
+        it.path = Path(tempfile.mkdtemp(prefix="kms-pg-", dir="/tmp"))
+        it.path.chmod(0o755)
+        it.port, it.data, it.password, it.process, it.databases = free_port(), it.path / "data", self.password, None, 0
+        it.data.mkdir(0o700)
+        owner = self.data.stat()
+        os.chown(it.data, owner.st_uid, owner.st_gid)
+        subprocess.run([SCRIPT, "as", "pg_basebackup", "-h", "127.0.0.1", "-p", str(self.port), "-U", "kms", "-D", it.data,
+                        "-R", "-X", "stream", "-c", "fast", "--no-sync"], check=True, timeout=120, capture_output=True)
+        it.certificate.write_bytes(self.certificate.read_bytes())
+        it.start()
+        self.sql("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        self.sql("SELECT pg_reload_conf()")
+        wait_for("the standby", lambda: self.sql("SELECT sync_state FROM pg_stat_replication") == "sync" and
+                 self.sql("SHOW synchronous_standby_names") == "*", 60)
+        return it
+
+    def crash(self) -> None:
+        """Every process of it at once, so that none of them gets a word out."""
+        assert self.process is not None
+        mine = [int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit() and parent_of(p) == self.process.pid]
+        for pid in [self.process.pid, *mine]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait(60)
+        self.process = None
+
     def __enter__(self) -> Postgres:
         self.start()
         self.sql(f"CREATE ROLE {ROLE} LOGIN PASSWORD '{self.password}'")
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self.stop(signal.SIGINT)
         subprocess.run(["rm", "-rf", self.path], check=False)
 
@@ -100,16 +139,17 @@ class Postgres:
         self.sql(f"CREATE DATABASE {name} OWNER {ROLE}")
         return name
 
-    def uri(self, database: str) -> str:
-        return f"trustee://{ROLE}@127.0.0.1:{self.port}/{database}"
+    def uri(self, database: str, *others: Postgres) -> str:
+        hosts = ",".join(f"127.0.0.1:{it.port}" for it in (self, *others))
+        return f"trustee://{ROLE}@{hosts}/{database}"
 
-    def configure(self, area: Area, database: str, more: dict[str, str] | None = None) -> None:
+    def configure(self, area: Area, database: str, more: dict[str, str] | None = None, *others: Postgres) -> None:
         """Makes database the place of the area's keys; more are properties hadoop.kms.trustee.*."""
         for name, content in (("db.password", self.password.encode() + b"\n"), ("seal.key", b"S" * 32)):
             area.write(name, content).chmod(0o600)
         area.write("db-ca.pem", self.certificate.read_bytes())
         area.write_site({
-            "hadoop.kms.key.provider.uri": self.uri(database),
+            "hadoop.kms.key.provider.uri": self.uri(database, *others),
             "hadoop.kms.trustee.password-file": "db.password",
             "hadoop.kms.trustee.seal.key-file": "seal.key",
             "hadoop.kms.trustee.ssl.root-cert": "db-ca.pem",

@@ -9,8 +9,8 @@ import time
 import kmsctl
 import pytest
 from audit_faults import ONE_CHILD
-from client import Client
-from harness import PASSWORD, Area, Httpd, wait_for
+from client import Answer, Client
+from harness import OPEN_KEY_ACLS, PASSWORD, Area, Httpd, wait_for
 from postgres import Postgres, certificate, missing
 
 pytestmark = pytest.mark.skipif(missing(), reason="no PostgreSQL server here")
@@ -217,6 +217,120 @@ def test_nothing_of_a_key_is_readable_in_the_database(registry, postgres: Postgr
     for file in (postgres.data / "pg_wal").iterdir():
         if file.is_file():
             assert b"secretsecret!!!!" not in file.read_bytes()
+
+
+def trustee(client: Client, name: str, query: str = "", form: str | None = None, **headers: str) -> Answer:
+    """POST /kms/v1/trustee/key/NAME."""
+    if form is not None:
+        headers["Content-Type"] = "application/x-www-form-urlencoded"
+    return client.call("POST", f"trustee/key/{name}?{query}", form, headers)
+
+
+def test_deleted_keys(registry, store: Area) -> None:
+    store.write_acls({**OPEN_KEY_ACLS, "keytrustee.kms.acl.UNDELETE": "keeper", "keytrustee.kms.acl.PURGE": "keeper,purger"})
+    a, b = (node(registry, store, name).start() for name in ("first", "second"))
+    user, keeper, purger = (Client(a.port, name, fresh=True) for name in ("u", "keeper", "purger"))
+    other = Client(b.port, "u", fresh=True)
+    for name in ("gone", "stays"):
+        assert user.create(name, description=f"is {name}").status == 201
+    user.roll("gone")
+    eek = user.generate("gone").json()[0]
+    plain = user.decrypt(eek).json()
+    assert user.delete("gone").status == 200
+    soon("the deletion", lambda: other.decrypt(eek).status != 200)
+    assert user.metadata("gone").body == b"{ }" and "gone" not in user.names().json()
+    refused = user.create("gone")
+    assert refused.status == 500 and "it was deleted, and is kept until it is purged" in refused.body.decode()
+
+    # Nobody without the ACL, not even the one who deleted it.
+    for query in ("trusteeOp=undelete", "trusteeOp=purge"):
+        assert trustee(user, "gone", query).status == 403
+    assert user.call("GET", "trustee/keys").status == 403
+    assert trustee(purger, "gone", "trusteeOp=undelete").status == 403
+    for client in (keeper, purger):
+        listed = client.call("GET", "trustee/keys").json()
+        assert [(k["name"], k["versions"], k["description"]) for k in listed] == [("gone", 2, "is gone")]
+        assert listed[0]["deleted"] >= listed[0]["created"] and "material" not in listed[0]
+    # Mistakes, and what a page in a browser could send.
+    for query in ("", "trusteeOp=", "trusteeOp=delete", "trusteeop=undelete"):
+        assert trustee(keeper, "gone", query).status == 400
+    assert trustee(keeper, "gone", "trusteeOp=undelete", form="trusteeOp=purge").status == 400
+    assert trustee(keeper, "gone", "trusteeOp=undelete", Origin="https://elsewhere.example").status == 400
+    assert trustee(keeper, "never", "trusteeOp=undelete").status == 500
+    assert keeper.call("GET", "trustee/key/gone").status == 405
+
+    assert trustee(keeper, "gone", "trusteeOp=undelete").status == 200
+    assert trustee(keeper, "gone", "trusteeOp=undelete").status == 500
+    assert user.decrypt(eek).json() == plain
+    soon("the key", lambda: other.decrypt(eek).json() == plain)
+    assert trustee(purger, "gone", "trusteeOp=purge").status == 500  # it is no deleted key
+    assert user.delete("gone").status == 200
+    assert trustee(purger, "gone", form="trusteeOp=purge").status == 200
+    assert keeper.call("GET", "trustee/keys").json() == []
+    assert trustee(keeper, "gone", "trusteeOp=undelete").status == 500
+    assert user.create("gone").status == 201 and user.decrypt(eek).status != 200
+
+    lines = a.audit_lines()
+    for op, key, who in (("DELETE_KEY", "gone", "u"), ("UNDELETE_KEY", "gone", "keeper"), ("PURGE_KEY", "gone", "purger")):
+        assert any(f"OK[op={op}, key={key}, user={who}]" in line for line in lines), (op, lines)
+    assert any("UNAUTHORIZED[op=PURGE_KEY, key=gone, user=u]" in line for line in lines)
+    assert any("UNAUTHORIZED[op=GET_DELETED_KEYS, user=u]" in line for line in lines)
+
+
+def test_the_key_acl_of_a_deleted_key(registry, store: Area) -> None:
+    store.write_acls({**OPEN_KEY_ACLS, "keytrustee.kms.acl.UNDELETE": "*", "keytrustee.kms.acl.PURGE": "*",
+                      "key.acl.owned.MANAGEMENT": "owner"})
+    it = node(registry, store, "first").start()
+    owner, other = Client(it.port, "owner"), Client(it.port, "other")
+    assert owner.create("named", attributes={"key.acl.name": "owned"}).status == 201
+    assert owner.delete("named").status == 200
+    assert other.call("GET", "trustee/keys").json() == []
+    assert [k["name"] for k in owner.call("GET", "trustee/keys").json()] == ["named"]
+    for op in ("undelete", "purge"):
+        assert trustee(other, "named", f"trusteeOp={op}").status == 403
+    assert trustee(owner, "named", "trusteeOp=undelete").status == 200
+
+
+def test_a_keystore_file_keeps_no_deleted_keys(registry, area: Area) -> None:
+    it = registry.httpd(area, "file").start()
+    client = Client(it.port)
+    client.create("k")
+    client.delete("k")
+    assert trustee(client, "k", "trusteeOp=undelete").status == 403
+    it.stop()
+    area.write_acls({**OPEN_KEY_ACLS, "keytrustee.kms.acl.UNDELETE": "*", "keytrustee.kms.acl.PURGE": "*"})
+    it = registry.httpd(area, "again").start()
+    client = Client(it.port)
+    for answer in (trustee(client, "k", "trusteeOp=undelete"), trustee(client, "k", "trusteeOp=purge"),
+                   client.call("GET", "trustee/keys")):
+        assert answer.status == 400
+        assert answer.json()["RemoteException"]["exception"] == "UnsupportedOperationException"
+
+
+def test_kmsctl_and_deleted_keys(registry, postgres: Postgres, area: Area) -> None:
+    postgres.configure(area, postgres.database(), {"deleted.retention.days": "7"})
+    done = kmsctl.run("store", "init", "--conf", area.conf, "--json", exit_status=0)
+    assert (done.json["version"], done.json["keys"]) == (done.json["newest"], 0)
+    area.write_acls({**OPEN_KEY_ACLS, "keytrustee.kms.acl.UNDELETE": "*", "keytrustee.kms.acl.PURGE": "*"})
+    it = node(registry, area, "first").start()
+    rest = ["--url", f"http://127.0.0.1:{it.port}/kms", "--user", "u"]
+    kmsctl.run("key", "create", "invoices", *rest, exit_status=0)
+    kmsctl.run("key", "delete", "--yes", "invoices", *rest, exit_status=0)
+    listed = kmsctl.run("key", "list", "--deleted", *rest, exit_status=0)
+    assert "invoices" in listed.out
+    assert "invoices" not in kmsctl.run("key", "list", *rest, exit_status=0).out
+    kmsctl.run("key", "undelete", "invoices", *rest, exit_status=0)
+    kmsctl.run("key", "delete", "--yes", "invoices", *rest, exit_status=0)
+    assert "nothing is purged without --yes" in kmsctl.run("key", "purge", "invoices", *rest, exit_status=2).err
+    assert "less than 7 days ago" in kmsctl.run("key", "purge", "--yes", "invoices", *rest).err
+    status = kmsctl.run("store", "status", "--conf", area.conf, "--json", exit_status=0).json
+    assert (status["keys"], status["deleted"], status["versions"]) == (0, 1, 1)
+    kmsctl.run("store", "upgrade", "--conf", area.conf, exit_status=0)
+    it.stop()
+    it.directives.append("KMSProperty hadoop.kms.trustee.deleted.retention.days 0")
+    it.start()
+    kmsctl.run("key", "purge", "--yes", "invoices", *rest, exit_status=0)
+    assert kmsctl.run("key", "list", "--deleted", "--json", *rest, exit_status=0).json["deleted_keys"] == []
 
 
 def test_migration_both_ways(registry, postgres: Postgres, store: Area) -> None:

@@ -150,6 +150,34 @@ void no_rules(void**) {
   assert_contains(missing.error().message, "/nowhere/kms-acls.xml: no such file");
 }
 
+// Unlike Hadoop's they admit nobody where nothing is said, and have no blacklist.
+void key_trustee_acls(void**) {
+  const auto groups = groups_answering(std::vector<std::string>{});
+  const auto none = parse("");
+  const auto some = parse(rule("keytrustee.kms.acl.UNDELETE", "alice") +
+                          rule("keytrustee.kms.acl.PURGE", "*") +
+                          rule("hadoop.kms.blacklist.DELETE", "alice"));
+  const auto empty = parse(rule("keytrustee.kms.acl.PURGE", ""));
+  for (const OpAcl type : {OpAcl::undelete, OpAcl::purge}) {
+    assert_false(none->op_allowed(type, {"alice", {}}, *groups));
+    assert_false(empty->op_allowed(type, {"alice", {}}, *groups));
+    assert_true(some->op_allowed(type, {"alice", {}}, *groups));
+  }
+  assert_false(some->op_allowed(OpAcl::undelete, {"bob", {}}, *groups));
+  // Each name has its one prefix.
+  for (const char* name : {"hadoop.kms.acl.PURGE", "hadoop.kms.blacklist.PURGE",
+                           "keytrustee.kms.acl.GET", "keytrustee.kms.acl.DELETE"}) {
+    TempDir dir;
+    std::vector<std::string> warnings;
+    const auto set = AclSet::load(
+        dir.write("acls.xml", "<configuration>" + rule(name, "*") + "</configuration>"), warnings);
+    assert_true(set.ok());
+    assert_int_equal(warnings.size(), 1);
+    assert_contains(warnings[0], "skipped, '");
+    assert_false((*set)->op_allowed(OpAcl::purge, {"a", {}}, *groups));
+  }
+}
+
 void groups_that_cannot_be_told(void**) {
   const auto groups = groups_answering(Error(ErrorKind::unavailable, "down"));
   const auto set =
@@ -417,6 +445,7 @@ int main() {
       cmocka_unit_test(files_as_in_hadoop),
       cmocka_unit_test(no_rules),
       cmocka_unit_test(groups_that_cannot_be_told),
+      cmocka_unit_test(key_trustee_acls),
       cmocka_unit_test(groups_are_asked_for_only_when_needed),
       cmocka_unit_test(variables_in_rules),
       cmocka_unit_test(skipped_rules_are_warned_of),

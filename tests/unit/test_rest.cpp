@@ -55,8 +55,12 @@ void paths(void**) {
   expect_path("/kms/v1/keyversion/x@0/_eek", Resource::key_version_eek, "x@0");
   expect_path("/kms/v1/keyversion/x@0/_metadata", Resource::key_version, "x@0/_metadata");
   expect_path("/kms/v1/keyversion/", Resource::key_version, "");
+  expect_path("/kms/v1/trustee/keys", Resource::trustee_keys, "");
+  expect_path("/kms/v1/trustee/key/a%2Fb", Resource::trustee_key, "a/b");
+  expect_path("/kms/v1/trustee/key/x/_metadata", Resource::trustee_key, "x/_metadata");
+  expect_path("/kms/v1/trustee/key/", Resource::trustee_key, "");
   for (const char* path :
-       {"/kms", "/kms/", "/kms/v2/keys", "/kms/V1/keys", "/kms/v1/key", "/kms/v1/foo",
+       {"/kms/v1/trustee", "/kms/v1/trustee/key", "/kms", "/kms/", "/kms/v2/keys", "/kms/V1/keys", "/kms/v1/key", "/kms/v1/foo",
         "/kms//v1/keys", "/kms/v1/%6Beys", "/kms/v1/keys%2Fnames", "/kms/v1/keys//",
         "/kms/v1/keys/../keys/names", "", "/", "kms/v1/keys", "/kms/v1/keyversion"})
     expect_no_path(path);
@@ -229,7 +233,7 @@ void templates_lead_to_their_resource(void**) {
 }
 
 void route_table_is_whole(void**) {
-  assert_int_equal(routes().size(), 14);
+  assert_int_equal(routes().size(), 16);
   for (const Route& a : routes()) {
     int same = 0;
     for (const Route& b : routes()) same += a.resource == b.resource && a.method == b.method;

@@ -47,6 +47,17 @@ bool lives_through(Node& node, const std::string& name, const Fault& fault, cons
   good(node->remove(name, agree));
   any = any || struck();
   assert_int_equal(asked, 3);
+  assert_null(good(node->metadata(name)).get());
+  fault();
+  good(node->undelete(name, agree));
+  any = any || struck();
+  assert_int_equal(asked, 4);
+  assert_true(good(node->current_version(name))->material.equals(second->material.view()));
+  good(node->remove(name));
+  fault();
+  good(node->purge(name, agree));
+  any = any || struck();
+  assert_int_equal(asked, 5);
   unit::assert_text(count("kms_key", name), "0");
   unit::assert_text(count("kms_key_version", name), "0");
   return any;

@@ -8,6 +8,7 @@ using namespace kms;
 using StorePtr = std::unique_ptr<KeyStore>;
 
 using unit::aes;
+using unit::forget;
 using unit::good;
 using unit::Node;
 using unit::server;
@@ -240,6 +241,7 @@ void races_have_one_winner(void**) {
 // Somebody with the right to write the tables, but without the sealing key.
 void edited_rows_are_refused(void**) {
   Node node;
+  const std::size_t before = good(node->deleted_keys()).size();
   const auto broken = [&](const std::string& sql, const std::string& row,
                           const std::function<Result<VersionPtr>()>& use) {
     for (const char* name : {"ed1", "ed2"}) good(node->create(name, aes(), nullptr));
@@ -251,7 +253,7 @@ void edited_rows_are_refused(void**) {
     assert_int_equal(refused.error().kind, ErrorKind::corrupt);
     unit::assert_contains(refused.error().message, "row " + row);
     assert_true(node.lines.has("KMS0134"));
-    for (const char* name : {"ed1", "ed2"}) good(node->remove(name));
+    for (const char* name : {"ed1", "ed2"}) forget(node, name);
   };
   const auto current = [&] { return node->current_version("ed1"); };
   broken("UPDATE kms_key SET cipher = 'x' WHERE name = 'ed1'", "ed1 of kms_key", current);
@@ -274,7 +276,77 @@ void edited_rows_are_refused(void**) {
   good(node->invalidate("ed1"));
   assert_false(node->version("ed1@0").ok());
   good(node->version("ed1@1"));
+  forget(node, "ed1");
+  // Neither back from the dead, nor dead sooner.
+  good(node->create("ed1", aes(), nullptr));
   good(node->remove("ed1"));
+  server->run("UPDATE kms_key SET deleted_ms = 1 WHERE name = 'ed1'");
+  assert_int_equal(node->purge("ed1").error().kind, ErrorKind::corrupt);
+  assert_int_equal(node->undelete("ed1").error().kind, ErrorKind::corrupt);
+  assert_int_equal(node->deleted_key("ed1").error().kind, ErrorKind::corrupt);
+  assert_int_equal(good(node->deleted_keys()).size(), before);
+  server->run("UPDATE kms_key SET deleted_ms = NULL WHERE name = 'ed1'");
+  good(node->invalidate("ed1"));
+  assert_int_equal(node->current_version("ed1").error().kind, ErrorKind::corrupt);
+  forget(node, "ed1");
+}
+
+void deleted_keys_are_kept(void**) {
+  Node node, other;
+  KeyOptions options = aes();
+  options.description = "kept";
+  const VersionPtr first = good(node->create("soft", options, nullptr));
+  const VersionPtr second = good(node->roll("soft", nullptr));
+  assert_int_equal(node->undelete("soft").error().kind, ErrorKind::io);
+  assert_int_equal(node->purge("soft").error().kind, ErrorKind::io);
+  assert_false(good(node->deleted_key("soft")).has_value());
+  good(other->current_version("soft"));
+  const std::int64_t begin = now_ms();
+  good(node->remove("soft"));
+  const std::optional<DeletedKey> deleted = good(node->deleted_key("SOFT"));
+  assert_true(deleted.has_value() && deleted->deleted_ms >= begin);
+  assert_true(deleted->metadata->description == options.description);
+  assert_int_equal(deleted->metadata->versions, 2);
+  const auto all = good(other->deleted_keys());
+  assert_true(std::any_of(all.begin(), all.end(), [](const DeletedKey& each) {
+    return each.metadata->name == "soft";
+  }));
+  good(other->invalidate("soft"));
+  for (Node* each : {&node, &other}) {
+    assert_null(good((*each)->metadata("soft")).get());
+    assert_null(good((*each)->version("soft@0")).get());
+    unit::assert_contains((*each)->create("soft", aes(), nullptr).error().message,
+                          "is kept until it is purged");
+    assert_int_equal((*each)->roll("soft", nullptr).error().kind, ErrorKind::io);
+    assert_int_equal((*each)->remove("soft").error().kind, ErrorKind::io);
+    const auto names = good((*each)->names());
+    assert_true(std::find(names.begin(), names.end(), "soft") == names.end());
+  }
+  // An audit log that fails keeps it as it is.
+  const auto no = [](const KeyVersion*) -> Result<void> {
+    return Error(ErrorKind::unavailable, "the audit log is full");
+  };
+  assert_false(other->undelete("soft", no).ok());
+  assert_false(other->purge("soft", no).ok());
+  good(other->undelete("soft"));
+  assert_true(good(other->current_version("soft"))->material.equals(second->material.view()));
+  assert_true(good(other->version("soft@0"))->material.equals(first->material.view()));
+  unit::assert_text(good(other->roll("soft", nullptr))->version_name, "soft@2");
+  good(other->remove("soft"));
+  {
+    Node careful(0, [](TrusteeOptions& o) { o.retention_days = 30; });
+    auto refused = careful->purge("soft");
+    assert_int_equal(refused.error().kind, ErrorKind::invalid_argument);
+    unit::assert_contains(refused.error().message, "less than 30 days ago");
+  }
+  good(other->purge("soft"));
+  assert_int_equal(other->undelete("soft").error().kind, ErrorKind::io);
+  unit::assert_text(server->run("SELECT COUNT(*) FROM kms_key_version WHERE name = 'soft'"), "0");
+  // The name is free; what there is now has nothing of what there was.
+  const VersionPtr fresh = good(other->create("soft", aes(), nullptr));
+  assert_false(fresh->material.equals(first->material.view()));
+  assert_false(good(other->metadata("soft"))->description.has_value());
+  assert_null(good(other->version("soft@1")).get());
 }
 
 // Nodes that missed more changes than the log has, or whose database went back in time.
@@ -382,6 +454,7 @@ int main() {
       cmocka_unit_test(siblings_see_each_other_at_once),
       cmocka_unit_test(races_have_one_winner),
       cmocka_unit_test(edited_rows_are_refused),
+      cmocka_unit_test(deleted_keys_are_kept),
       cmocka_unit_test(a_trimmed_log_forgets_everything),
       cmocka_unit_test(what_cannot_be_opened),
       cmocka_unit_test(a_passphrase_seals_as_well),

@@ -40,6 +40,13 @@ inline void good(kms::Result<void> result) {
   if (!result.ok()) _fail(result.error().message.c_str(), 0);
 }
 
+// Takes a key's rows away, whatever they are like.
+inline void forget(Node& node, const std::string& name) {
+  for (const char* table : {"kms_key_version", "kms_key"})
+    server->run("DELETE FROM " + std::string(table) + " WHERE name = '" + name + "'");
+  good(node->invalidate(name));
+}
+
 // Runs tests on a database with an empty store; skips them where there is no PostgreSQL.
 template <std::size_t n>
 int run_on_a_store(const CMUnitTest (&tests)[n]) {

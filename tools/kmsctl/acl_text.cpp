@@ -40,7 +40,8 @@ std::string named(const kms::AclRule* rule) {
 std::string absence(const AclCheck& check, const RuleLook& look) {
   switch (look.kind) {
     case RuleKind::allow:
-      return "not set: everyone is admitted";
+      return look.property.starts_with("hadoop.") ? "not set: everyone is admitted"
+                                                  : "not set: nobody is admitted";
     case RuleKind::blacklist:
       return "not set: nobody is shut out";
     case RuleKind::key:

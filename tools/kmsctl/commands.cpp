@@ -79,6 +79,7 @@ constexpr OptionSpec kConfigCheck[] = {
 
 constexpr OptionSpec kList[] = {
     {"long", nullptr, "with cipher, length, versions, date and description"},
+    {"deleted", nullptr, "the deleted keys that can be had back, with the date of their deletion"},
 };
 
 constexpr OptionSpec kCreate[] = {
@@ -172,6 +173,19 @@ constexpr CommandSpec kCommands[] = {
      run_key_roll},
     {"key", "delete", "NAME", 1, 1, "", "deletes a key with all its versions", kDelete, false, true,
      run_key_delete},
+    {"key",
+     "undelete",
+     "NAME",
+     1,
+     1,
+     "",
+     "takes a deletion back, where the store keeps deleted keys",
+     {},
+     false,
+     true,
+     run_key_undelete},
+    {"key", "purge", "NAME", 1, 1, "", "ends a deleted key for good", kDelete, false, true,
+     run_key_purge},
     {"key", "export-metadata", "[NAME...]", 0, -1, "",
      "writes the metadata of keys, all by default, to a file, without material", kExport, false,
      true, run_key_export},
@@ -192,7 +206,7 @@ constexpr CommandSpec kCommands[] = {
      0,
      1,
      "",
-     "makes the tables of a key store in a database, sealed with the configured sealing key",
+     "makes a key store in a database, sealed with the configured sealing key",
      {},
      true,
      false,
@@ -214,7 +228,7 @@ constexpr CommandSpec kCommands[] = {
      0,
      1,
      "",
-     "brings the tables of a key store in a database to the version of this program",
+     "brings a key store in a database to the version of this program",
      {},
      true,
      false,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// key list, show, create, roll, delete: over REST.
+// key list, show, create, roll, delete, undelete, purge: over REST.
 #include "key_commands.h"
 
 #include <unistd.h>
@@ -139,9 +139,53 @@ void invalidate(RestClient& client, const std::string& name, Output& out) {
     out.warning("done, but the server's caches could not be told: " + done.error().message);
 }
 
+namespace {
+
+int list_deleted(Invocation& call, RestClient& client) {
+  auto keys = client.call("GET", "trustee/keys");
+  if (!keys.ok()) return call.fail(keys.error());
+  Table table;
+  table.row({"NAME", "VERSIONS", "CREATED", "DELETED", "DESCRIPTION"});
+  std::size_t i;
+  json_t* one;
+  json_array_foreach(keys->get(), i, one)
+      table.row({text_or(one, "name", ""), number_of(one, "versions"), created_of(one),
+                 local_time(json_integer_value(json_object_get(one, "deleted"))),
+                 text_or(one, "description", "")});
+  table.print(call.out);
+  call.out.set("deleted_keys", keys->release());
+  return kOk;
+}
+
+int change_deleted(Invocation& call, const char* op, const char* done) {
+  const std::string& name = call.arguments[0];
+  Session session(call);
+  if (!session.open()) return session.exit();
+  if (std::string_view(op) == "purge" && !confirmed(call, name))
+    return call.usage_error("nothing is purged without --yes, or the name typed on a terminal");
+  auto answer = session.client().call("POST", "trustee/key/" + RestClient::escape(name),
+                                      std::string("trusteeOp=") + op);
+  if (!answer.ok()) return call.fail(answer.error());
+  invalidate(session.client(), name, call.out);
+  call.out.line(std::string(done) + " " + shown(name));
+  call.out.set(done, name);
+  return kOk;
+}
+
+}  // namespace
+
+int run_key_undelete(Invocation& call) {
+  return change_deleted(call, "undelete", "undeleted");
+}
+
+int run_key_purge(Invocation& call) {
+  return change_deleted(call, "purge", "purged");
+}
+
 int run_key_list(Invocation& call) {
   Session session(call);
   if (!session.open()) return session.exit();
+  if (call.has("deleted")) return list_deleted(call, session.client());
   auto names = key_names(session.client());
   if (!names.ok()) return call.fail(names.error());
   if (!call.has("long")) {

@@ -31,6 +31,7 @@ int report(const std::string& uri, const kms::TrusteeStatus& status, Output& out
   out.set("sealed_by_ours", json_boolean(status.sealed_by_ours));
   out.set("keys", number(status.keys));
   out.set("versions", number(status.versions));
+  out.set("deleted", number(status.deleted));
   out.line(uri + ": " + shown(status.server));
   if (status.version == 0) {
     out.line("there is no key store yet; 'kmsctl store init' makes it");
@@ -40,7 +41,8 @@ int report(const std::string& uri, const kms::TrusteeStatus& status, Output& out
            std::to_string(status.newest));
   out.line("sealing key: " + shown(status.seal_id));
   out.line("commits: " + (status.commits.empty() ? "safe" : shown(status.commits)));
-  out.line(std::to_string(status.keys) + " keys, " + std::to_string(status.versions) + " versions");
+  out.line(std::to_string(status.keys) + " keys, " + std::to_string(status.deleted) +
+           " deleted keys, " + std::to_string(status.versions) + " versions");
   const bool good =
       status.version == status.newest && status.sealed_by_ours && status.commits.empty();
   return good ? kOk : kNegative;

@@ -26,6 +26,7 @@ struct CachedKey {
   };
   std::string name;
   std::string incarnation;
+  bool deleted = false;           // there is one, hidden; else as if there were none
   MetadataPtr metadata;           // null: there is no such key, or
   std::optional<Error> broken;    // its row cannot be trusted
   std::vector<Version> versions;  // by number

@@ -20,6 +20,7 @@ struct TrusteeOptions {
   std::int64_t poll_ms = 300;           // from one look for others' changes to the next
   std::int64_t stale_reads_ms = 60000;  // reads from memory while the database is away; 0: none
   std::int64_t connections = 4;         // of one process, beside the one that looks for changes
+  std::int64_t retention_days = 0;      // before a deleted key may be purged
   bool require_standby = true;          // refuse changes without a synchronous standby
 };
 

@@ -53,6 +53,10 @@ class TrusteeStore final : public KeyStore {
   Result<VersionPtr> roll(std::string_view name, const Secret* material,
                           const Approval& approval) override;
   Result<void> remove(std::string_view name, const Approval& approval) override;
+  Result<std::vector<DeletedKey>> deleted_keys() override;
+  Result<std::optional<DeletedKey>> deleted_key(std::string_view name) override;
+  Result<void> undelete(std::string_view name, const Approval& approval) override;
+  Result<void> purge(std::string_view name, const Approval& approval) override;
   Result<void> invalidate(std::string_view name) override;
   Result<void> import_key(const KeyMetadata& metadata,
                           std::span<const VersionPtr> versions) override;
@@ -78,11 +82,15 @@ class TrusteeStore final : public KeyStore {
                                  const CachedKeyPtr& known);
   Result<VersionPtr> version_of(const CachedKey& key, std::int32_t number) const;
 
-  // Changes (store_write.cpp, store_roll.cpp).
+  // Changes (store_write.cpp, store_delete.cpp).
   Result<KeyRow> new_row(std::string name, const KeyOptions& options, std::int64_t created_ms,
                          std::int32_t versions) const;
   Result<void> insert(const KeyRow& row, const std::vector<VersionRow>& versions,
                       const VersionPtr& fresh, const Approval& approval);
+
+  Result<void> set_deleted(Connection& connection, const Rows& rows,
+                           std::optional<std::int64_t> deleted_ms);
+  Result<DeletedKey> deleted_of(const KeyRow& row);
 
   Result<void> prepare(Connection& connection);
   Deadline deadline() const;

@@ -79,7 +79,8 @@ Result<CachedKeyPtr> TrusteeStore::open_rows(const Rows& rows, std::string_view 
   if (rows.size() == 0) return CachedKeyPtr(std::move(key));
   const KeyRow row = key_row(rows, 0);
   if (row.name != name) return Error(ErrorKind::corrupt, "The database gave another key");
-  if (row.state != kActive) return CachedKeyPtr(std::move(key));
+  key->deleted = row.deleted_ms.has_value();
+  if (row.state != kActive || key->deleted) return CachedKeyPtr(std::move(key));
   const auto safe = vault();
   const auto damaged = [&](const Error& error) {
     log(LogLevel::error, "KMS0134", error.message);
@@ -163,7 +164,8 @@ Result<std::vector<std::string>> TrusteeStore::names() {
   const std::uint64_t epoch = cache_.epoch();
   auto names = std::make_shared<std::vector<std::string>>();
   KMS_TRY(pool_.read(deadline(), [&](Connection& connection) -> Result<void> {
-    auto rows = connection.run("SELECT name FROM kms_key WHERE state = $1", Params().text(kActive));
+    auto rows = connection.run("SELECT name FROM kms_key WHERE state = $1 AND deleted_ms IS NULL",
+                               Params().text(kActive));
     if (!rows.ok()) return std::move(rows).error();
     names->clear();
     names->reserve(static_cast<std::size_t>(rows->size()));

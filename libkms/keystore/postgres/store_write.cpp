@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// create, roll, remove, and keys taken over from elsewhere.
+// create, roll, and keys taken over from elsewhere.
 #include <limits>
 
 #include "core/clock.h"
@@ -42,15 +42,6 @@ Result<void> insert_version(Connection& connection, const std::string& name,
           .text(row.seal_id));
   if (!done.ok()) return std::move(done).error();
   return {};
-}
-
-Result<Rows> locked_row(Connection& connection, const std::string& name) {
-  return connection.run("SELECT " KMS_KEY_COLUMNS " FROM kms_key k WHERE k.name = $1 FOR UPDATE",
-                        Params().text(name));
-}
-
-bool is_there(const Rows& rows) {
-  return rows.size() == 1 && rows.text(0, 7) == kActive;
 }
 
 Error no_vault() {
@@ -120,6 +111,9 @@ Result<VersionPtr> TrusteeStore::create(std::string_view name, const KeyOptions&
   KMS_TRY(check_no_nul(options.cipher, options.attributes));
   auto known = find(name);
   if (!known.ok()) return std::move(known).error();
+  if ((*known)->deleted)
+    return Error(ErrorKind::io, "Key " + std::string(name) + " already exists in " + uri() +
+                                    ": it was deleted, and is kept until it is purged");
   if ((*known)->metadata != nullptr || (*known)->broken.has_value())
     return Error(ErrorKind::io, "Key " + std::string(name) + " already exists in " + uri());
   KMS_TRY(jceks::check_length(options.bit_length, *material));
@@ -191,44 +185,12 @@ Result<VersionPtr> TrusteeStore::roll(std::string_view asked, const Secret* mate
     ++row.versions;
     ++row.revision;
     KMS_TRY(safe->seal(row));
-    // The row is locked; revision and incarnation are for engines that take the lock lightly.
-    auto done = connection.run(
-        "UPDATE kms_key SET versions = $1, revision = $2, tag = $3"
-        " WHERE name = $4 AND revision = $5 AND incarnation = $6",
-        Params()
-            .number(row.versions)
-            .number(row.revision)
-            .bytes(row.tag)
-            .text(name)
-            .number(revision)
-            .text(row.incarnation));
-    if (!done.ok()) return std::move(done).error();
-    if (done->changed() != 1)
-      return Error(ErrorKind::unavailable,
-                   "The key " + name + " was changed by somebody else in the same moment");
+    KMS_TRY(update_row(connection, row, revision));
     KMS_TRY(insert_version(connection, name, *version));
     made = fresh_version(name, number, used);
     return made;
   }));
   return made;
-}
-
-Result<void> TrusteeStore::remove(std::string_view asked, const Approval& approval) {
-  const jceks::FoldedAlias alias(asked);
-  const std::string name(alias.view());
-  Write write(*this, name, approval);
-  return write.run([&](Connection& connection) -> Result<VersionPtr> {
-    auto rows = locked_row(connection, name);
-    if (!rows.ok()) return std::move(rows).error();
-    if (!is_there(*rows))
-      return Error(ErrorKind::io, "Key " + std::string(asked) + " does not exist in " + uri());
-    for (const char* statement :
-         {"DELETE FROM kms_key_version WHERE name = $1", "DELETE FROM kms_key WHERE name = $1"}) {
-      auto done = connection.run(statement, Params().text(name));
-      if (!done.ok()) return std::move(done).error();
-    }
-    return VersionPtr();
-  });
 }
 
 }  // namespace kms::postgres

@@ -119,10 +119,13 @@ Result<TrusteeStatus> status_of(Connection& connection, const StoreAccess& acces
   status.sealed_by_ours = key.ok();
   status.seal_id = key.ok() ? (*key)->id() : key.error().message;
   auto counts = connection.run(
-      "SELECT (SELECT COUNT(*) FROM kms_key), (SELECT COUNT(*) FROM kms_key_version)");
+      "SELECT (SELECT COUNT(*) FROM kms_key WHERE deleted_ms IS NULL),"
+      " (SELECT COUNT(*) FROM kms_key_version),"
+      " (SELECT COUNT(*) FROM kms_key WHERE deleted_ms IS NOT NULL)");
   if (!counts.ok()) return std::move(counts).error();
   status.keys = counts->number(0, 0);
   status.versions = counts->number(0, 1);
+  status.deleted = counts->number(0, 2);
   return status;
 }
 

@@ -27,7 +27,7 @@ struct TrusteeStatus {
   std::string commits;  // why its commits are not safe; empty: they are
   std::string seal_id;  // the sealing key of the store, or why the configured one is not
   bool sealed_by_ours = false;
-  std::int64_t keys = 0, versions = 0;
+  std::int64_t keys = 0, versions = 0, deleted = 0;  // deleted: kept, and not among keys
 };
 Result<TrusteeStatus> trustee_status(const std::string& uri, const TrusteeOptions& options);
 // Makes the tables of the store where there is none (initialize) or brings them to the newest

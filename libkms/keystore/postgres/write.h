@@ -33,4 +33,11 @@ class TrusteeStore::Write {
   std::optional<std::string> approved_;  // name of the version, once the caller has agreed
 };
 
+// The row of a key, which stays locked until the transaction ends; none: there is no such key.
+Result<Rows> locked_row(Connection& connection, const std::string& name);
+// A row of locked_row() that is a key, and not a hidden one.
+bool is_there(const Rows& rows);
+// Writes what changes in the life of a row, which was sealed anew, in place of the one of revision.
+Result<void> update_row(Connection& connection, const KeyRow& row, std::int64_t revision);
+
 }  // namespace kms::postgres

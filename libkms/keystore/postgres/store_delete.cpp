@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+// remove hides a key; undelete shows it again, purge takes its rows away.
+#include <algorithm>
+
+#include "core/clock.h"
+#include "keystore/jceks/alias.h"
+#include "keystore/postgres/statements.h"
+#include "keystore/postgres/write.h"
+
+namespace kms::postgres {
+namespace {
+
+constexpr std::int64_t kDayMs = 86400000;
+
+Error not_deleted(std::string_view name, const std::string& uri) {
+  return Error(ErrorKind::io, "There is no deleted key " + std::string(name) + " in " + uri);
+}
+
+bool is_deleted(const Rows& rows) {
+  return rows.size() == 1 && !rows.is_null(0, 8);
+}
+
+}  // namespace
+
+Result<Rows> locked_row(Connection& connection, const std::string& name) {
+  return connection.run("SELECT " KMS_KEY_COLUMNS " FROM kms_key k WHERE k.name = $1 FOR UPDATE",
+                        Params().text(name));
+}
+
+bool is_there(const Rows& rows) {
+  return rows.size() == 1 && rows.text(0, 7) == kActive && !is_deleted(rows);
+}
+
+// The row is locked; revision and incarnation are for engines that take the lock lightly.
+Result<void> update_row(Connection& connection, const KeyRow& row, std::int64_t revision) {
+  Params params;
+  params.number(row.versions).number(row.revision).bytes(row.tag);
+  if (row.deleted_ms.has_value())
+    params.number(*row.deleted_ms);
+  else
+    params.null();
+  params.text(row.name).number(revision).text(row.incarnation);
+  auto done = connection.run(
+      "UPDATE kms_key SET versions = $1, revision = $2, tag = $3, deleted_ms = $4"
+      " WHERE name = $5 AND revision = $6 AND incarnation = $7",
+      params);
+  if (!done.ok()) return std::move(done).error();
+  if (done->changed() == 1) return {};
+  return Error(ErrorKind::unavailable,
+               "The key " + row.name + " was changed by somebody else in the same moment");
+}
+
+Result<void> TrusteeStore::set_deleted(Connection& connection, const Rows& rows,
+                                       std::optional<std::int64_t> deleted_ms) {
+  KeyRow row = key_row(rows, 0);
+  const auto safe = vault();
+  KMS_TRY(safe->check(row));
+  const std::int64_t revision = row.revision++;
+  row.deleted_ms = deleted_ms;
+  KMS_TRY(safe->seal(row));
+  return update_row(connection, row, revision);
+}
+
+Result<void> TrusteeStore::remove(std::string_view asked, const Approval& approval) {
+  const jceks::FoldedAlias alias(asked);
+  const std::string name(alias.view());
+  const std::int64_t now = now_ms();
+  Write write(*this, name, approval);
+  return write.run([&](Connection& connection) -> Result<VersionPtr> {
+    auto rows = locked_row(connection, name);
+    if (!rows.ok()) return std::move(rows).error();
+    if (!is_there(*rows))
+      return Error(ErrorKind::io, "Key " + std::string(asked) + " does not exist in " + uri());
+    KMS_TRY(set_deleted(connection, *rows, now));
+    return VersionPtr();
+  });
+}
+
+Result<void> TrusteeStore::undelete(std::string_view asked, const Approval& approval) {
+  const jceks::FoldedAlias alias(asked);
+  const std::string name(alias.view());
+  Write write(*this, name, approval);
+  return write.run([&](Connection& connection) -> Result<VersionPtr> {
+    auto rows = locked_row(connection, name);
+    if (!rows.ok()) return std::move(rows).error();
+    if (!is_deleted(*rows)) return not_deleted(asked, uri());
+    KMS_TRY(set_deleted(connection, *rows, std::nullopt));
+    return VersionPtr();
+  });
+}
+
+// Whether the date can be trusted is for the seal to say.
+Result<void> TrusteeStore::purge(std::string_view asked, const Approval& approval) {
+  const jceks::FoldedAlias alias(asked);
+  const std::string name(alias.view());
+  Write write(*this, name, approval);
+  return write.run([&](Connection& connection) -> Result<VersionPtr> {
+    auto rows = locked_row(connection, name);
+    if (!rows.ok()) return std::move(rows).error();
+    if (!is_deleted(*rows)) return not_deleted(asked, uri());
+    const KeyRow row = key_row(*rows, 0);
+    KMS_TRY(vault()->check(row));
+    const std::int64_t days = access_.options.retention_days;
+    if (now_ms() < *row.deleted_ms + days * kDayMs)
+      return Error(ErrorKind::invalid_argument, "Key " + std::string(asked) +
+                                                    " was deleted less than " +
+                                                    std::to_string(days) + " days ago");
+    for (const char* statement :
+         {"DELETE FROM kms_key_version WHERE name = $1", "DELETE FROM kms_key WHERE name = $1"}) {
+      auto done = connection.run(statement, Params().text(name));
+      if (!done.ok()) return std::move(done).error();
+    }
+    return VersionPtr();
+  });
+}
+
+Result<DeletedKey> TrusteeStore::deleted_of(const KeyRow& row) {
+  KMS_TRY(vault()->check(row));
+  auto metadata = metadata_of(row);
+  if (!metadata.ok()) return std::move(metadata).error();
+  return DeletedKey{std::move(*metadata), row.deleted_ms.value_or(0)};
+}
+
+Result<std::optional<DeletedKey>> TrusteeStore::deleted_key(std::string_view asked) {
+  const jceks::FoldedAlias alias(asked);
+  std::optional<DeletedKey> found;
+  KMS_TRY(pool_.read(deadline(), [&](Connection& connection) -> Result<void> {
+    found.reset();
+    auto rows = connection.run("SELECT " KMS_KEY_COLUMNS
+                               " FROM kms_key k WHERE k.name = $1 AND k.deleted_ms IS NOT NULL",
+                               Params().text(alias.view()));
+    if (!rows.ok()) return std::move(rows).error();
+    if (rows->size() == 0) return {};
+    auto key = deleted_of(key_row(*rows, 0));
+    if (!key.ok()) return std::move(key).error();
+    found = std::move(*key);
+    return {};
+  }));
+  return found;
+}
+
+// A damaged row is said and left out, so that the others can be seen.
+Result<std::vector<DeletedKey>> TrusteeStore::deleted_keys() {
+  std::vector<DeletedKey> found;
+  KMS_TRY(pool_.read(deadline(), [&](Connection& connection) -> Result<void> {
+    found.clear();
+    auto rows =
+        connection.run("SELECT " KMS_KEY_COLUMNS " FROM kms_key k WHERE k.deleted_ms IS NOT NULL");
+    if (!rows.ok()) return std::move(rows).error();
+    for (int i = 0; i < rows->size(); ++i) {
+      auto key = deleted_of(key_row(*rows, i));
+      if (key.ok())
+        found.push_back(std::move(*key));
+      else if (key.error().kind == ErrorKind::unavailable)
+        return std::move(key).error();
+      else
+        log(LogLevel::error, "KMS0134", key.error().message);
+    }
+    return {};
+  }));
+  std::sort(found.begin(), found.end(), [](const DeletedKey& a, const DeletedKey& b) {
+    return a.metadata->name < b.metadata->name;
+  });
+  return found;
+}
+
+}  // namespace kms::postgres
