@@ -88,8 +88,8 @@ class TrusteeStore final : public KeyStore {
   Result<void> insert(const KeyRow& row, const std::vector<VersionRow>& versions,
                       const VersionPtr& fresh, const Approval& approval);
 
-  Result<void> set_deleted(Connection& connection, const Rows& rows,
-                           std::optional<std::int64_t> deleted_ms);
+  Result<void> hide(std::string_view asked, std::optional<std::int64_t> deleted_ms,
+                    const Approval& approval);
   Result<DeletedKey> deleted_of(const KeyRow& row);
 
   Result<void> prepare(Connection& connection);

@@ -50,43 +50,35 @@ Result<void> update_row(Connection& connection, const KeyRow& row, std::int64_t 
                "The key " + row.name + " was changed by somebody else in the same moment");
 }
 
-Result<void> TrusteeStore::set_deleted(Connection& connection, const Rows& rows,
-                                       std::optional<std::int64_t> deleted_ms) {
-  KeyRow row = key_row(rows, 0);
-  const auto safe = vault();
-  KMS_TRY(safe->check(row));
-  const std::int64_t revision = row.revision++;
-  row.deleted_ms = deleted_ms;
-  KMS_TRY(safe->seal(row));
-  return update_row(connection, row, revision);
-}
-
-Result<void> TrusteeStore::remove(std::string_view asked, const Approval& approval) {
+// With a date the key is hidden, without one it is shown again.
+Result<void> TrusteeStore::hide(std::string_view asked, std::optional<std::int64_t> deleted_ms,
+                                const Approval& approval) {
   const jceks::FoldedAlias alias(asked);
   const std::string name(alias.view());
-  const std::int64_t now = now_ms();
   Write write(*this, name, approval);
   return write.run([&](Connection& connection) -> Result<VersionPtr> {
     auto rows = locked_row(connection, name);
     if (!rows.ok()) return std::move(rows).error();
-    if (!is_there(*rows))
+    if (deleted_ms.has_value() && !is_there(*rows))
       return Error(ErrorKind::io, "Key " + std::string(asked) + " does not exist in " + uri());
-    KMS_TRY(set_deleted(connection, *rows, now));
+    if (!deleted_ms.has_value() && !is_deleted(*rows)) return not_deleted(asked, uri());
+    KeyRow row = key_row(*rows, 0);
+    const auto safe = vault();
+    KMS_TRY(safe->check(row));
+    const std::int64_t revision = row.revision++;
+    row.deleted_ms = deleted_ms;
+    KMS_TRY(safe->seal(row));
+    KMS_TRY(update_row(connection, row, revision));
     return VersionPtr();
   });
 }
 
-Result<void> TrusteeStore::undelete(std::string_view asked, const Approval& approval) {
-  const jceks::FoldedAlias alias(asked);
-  const std::string name(alias.view());
-  Write write(*this, name, approval);
-  return write.run([&](Connection& connection) -> Result<VersionPtr> {
-    auto rows = locked_row(connection, name);
-    if (!rows.ok()) return std::move(rows).error();
-    if (!is_deleted(*rows)) return not_deleted(asked, uri());
-    KMS_TRY(set_deleted(connection, *rows, std::nullopt));
-    return VersionPtr();
-  });
+Result<void> TrusteeStore::remove(std::string_view name, const Approval& approval) {
+  return hide(name, now_ms(), approval);
+}
+
+Result<void> TrusteeStore::undelete(std::string_view name, const Approval& approval) {
+  return hide(name, std::nullopt, approval);
 }
 
 // Whether the date can be trusted is for the seal to say.
