@@ -80,6 +80,7 @@ class TrusteeStore final : public KeyStore {
   Result<CachedKeyPtr> load(std::string_view name, std::uint64_t hash);
   Result<CachedKeyPtr> open_rows(const Rows& rows, std::string_view name,
                                  const CachedKeyPtr& known);
+  const Error& damaged(const Error& error) const;  // says so
   Result<VersionPtr> version_of(const CachedKey& key, std::int32_t number) const;
 
   // Changes (store_write.cpp, store_delete.cpp).

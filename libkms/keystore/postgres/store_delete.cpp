@@ -146,7 +146,7 @@ Result<std::vector<DeletedKey>> TrusteeStore::deleted_keys() {
       else if (key.error().kind == ErrorKind::unavailable)
         return std::move(key).error();
       else
-        log(LogLevel::error, "KMS0134", key.error().message);
+        (void)damaged(key.error());
     }
     return {};
   }));

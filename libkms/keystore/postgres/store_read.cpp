@@ -71,6 +71,11 @@ Result<CachedKeyPtr> TrusteeStore::load(std::string_view name, std::uint64_t has
   return made;
 }
 
+const Error& TrusteeStore::damaged(const Error& error) const {
+  log(LogLevel::error, "KMS0134", error.message);
+  return error;
+}
+
 // Damage is part of what is kept: it is said once, and each use of the row gets the error.
 Result<CachedKeyPtr> TrusteeStore::open_rows(const Rows& rows, std::string_view name,
                                              const CachedKeyPtr& known) {
@@ -82,10 +87,6 @@ Result<CachedKeyPtr> TrusteeStore::open_rows(const Rows& rows, std::string_view 
   key->deleted = row.deleted_ms.has_value();
   if (row.state != kActive || key->deleted) return CachedKeyPtr(std::move(key));
   const auto safe = vault();
-  const auto damaged = [&](const Error& error) {
-    log(LogLevel::error, "KMS0134", error.message);
-    return error;
-  };
   key->incarnation = row.incarnation;
   auto good = safe->check(row);
   if (!good.ok() && good.error().kind == ErrorKind::unavailable) return std::move(good).error();
