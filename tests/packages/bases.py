@@ -10,7 +10,7 @@ from rootfs import Root, run
 
 # What the packages need, so that the tests' own installations need no network.
 DEB_PACKAGES = ("apache2 curl ucf logrotate libcurl4 libexpat1 libjansson4 libkrb5-3 libgssapi-krb5-2 libpcre2-8-0 "
-                "libsasl2-2 libssl3 libunistring2 libzookeeper-mt2").split()
+                "libp11-kit0 libpq5 libsasl2-2 libssl3 libunistring2 libzookeeper-mt2").split()
 RPM_PACKAGES = "rpm dnf zypper".split()
 INSTALL = "DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install"
 
