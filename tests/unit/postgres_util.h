@@ -43,7 +43,7 @@ inline int postgres_script(const std::vector<std::string>& words) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-inline bool eventually(const std::function<bool()>& condition, int ms = 20000) {
+inline bool eventually(const std::function<bool()>& condition, int ms = 60000) {
   const std::int64_t end = kms::steady_ms() + ms;
   while (!condition()) {
     if (kms::steady_ms() > end) return false;
