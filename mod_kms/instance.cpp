@@ -257,21 +257,21 @@ Result<void> Instance::attach() {
   return !keys.ok() ? std::move(keys) : !signer.ok() ? std::move(signer) : std::move(tokens);
 }
 
-std::vector<Instance::Finding> Instance::findings() const {
+std::vector<Instance::Component> Instance::components() const {
   constexpr std::int64_t kHangsMs = 30'000;
-  std::vector<Finding> found;
-  const auto add = [&](const char* component, const Health& health, std::string detail) {
-    if (health.state != HealthState::good) found.push_back({component, health, std::move(detail)});
+  std::vector<Component> found;
+  const auto add = [&](const char* name, const Health& health, std::string detail) {
+    found.push_back({name, health, std::move(detail)});
   };
   const auto worse = [](const Health& attached, const Health& now) {
     return attached.state != HealthState::good ? attached : now;
   };
-  if (const AuditHealth audit = audit_->health(); !audit.ok)
-    add("audit",
-        {audit_buffered_ ? HealthState::degraded : HealthState::failing, audit.failing_since_ms,
-         audit_buffered_ ? "the audit log cannot be written; records wait in memory"
-                         : "the audit log cannot be written; no request is served"},
-        audit.last_error);
+  const AuditHealth audit = audit_->health();
+  const Health unwritten = {
+      audit_buffered_ ? HealthState::degraded : HealthState::failing, audit.failing_since_ms,
+      audit_buffered_ ? "the audit log cannot be written; records wait in memory"
+                      : "the audit log cannot be written; no request is served"};
+  add("audit", audit.ok ? Health() : unwritten, audit.last_error);
   add("keystore", worse(keys_attached_.read(), keys_->condition()), settings_.key_provider_uri);
   add("acls", acls_->condition(), settings_.acl_file);
   add("signer", worse(signer_attached_.read(), signer_->condition()),
@@ -281,11 +281,10 @@ std::vector<Instance::Finding> Instance::findings() const {
   add("tokens", worse(tokens_attached_.read(), tokens_->condition()),
       settings_.tokens_in_zookeeper ? settings_.token_zookeeper.connection_string : std::string());
   const std::int64_t polled = polled_ms_.load(std::memory_order_relaxed);
-  if (const std::int64_t silent = steady_ms() - polled; polled != 0 && silent > kHangsMs)
-    add("maintenance",
-        {HealthState::degraded, now_ms() - silent,
-         "the periodic look at files hangs; what is said here may be old"},
-        {});
+  const std::int64_t silent = steady_ms() - polled;
+  const Health hangs = {HealthState::degraded, now_ms() - silent,
+                        "the periodic look at files hangs; what is said here may be old"};
+  add("maintenance", polled != 0 && silent > kHangsMs ? hangs : Health(), {});
   return found;
 }
 

@@ -67,13 +67,14 @@ class Instance {
   // In each child, after the fork.
   Result<void> attach();
 
-  // What is not well, as far as this child knows. Reads what is in memory, waits for nothing.
-  struct Finding {
-    const char* component;  // "keystore", "acls", "signer", "tokens", "audit", "maintenance"
+  // How each part is, as far as this child knows, the well ones included. Reads what is in memory,
+  // waits for nothing.
+  struct Component {
+    const char* name;  // "audit", "keystore", "acls", "signer", "tokens", "maintenance"
     Health health;
     std::string detail;  // with names of files; for administrators only
   };
-  std::vector<Finding> findings() const;
+  std::vector<Component> components() const;
   KeyStore& keys() { return *keys_; }
   const AclFile& acls() const { return *acls_; }
   const DenialRing& denials() const { return *denials_; }

@@ -60,12 +60,13 @@ enum class MetricResult : unsigned char {
   ok,
   denied_op,     // by hadoop.kms.acl.* or hadoop.kms.blacklist.*
   denied_key,    // by key.acl.* and its like
+  rate_limited,  // 429, by KMSRateLimit
   client_error,  // what the client asked for is wrong or not there
   server_error,
   unavailable,  // 503: lock, audit log, keystore, token store
 };
-inline constexpr std::array<std::string_view, 6> kMetricResultNames = {
-    "ok", "denied_op", "denied_key", "client_error", "server_error", "unavailable"};
+inline constexpr std::array<std::string_view, 7> kMetricResultNames = {
+    "ok", "denied_op", "denied_key", "rate_limited", "client_error", "server_error", "unavailable"};
 
 enum class AuthOutcome : unsigned char {
   cookie,

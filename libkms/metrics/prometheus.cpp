@@ -141,6 +141,13 @@ class Page {
       case Family::log_messages_total:
         each("level", kLogLevelNames, cells::kLogLines);
         return true;
+      case Family::health:
+        for (const ComponentState& one : request_.components)
+          for (const HealthState state :
+               {HealthState::good, HealthState::degraded, HealthState::failing})
+            number({{"component", one.component}, {"state", health_word(state)}},
+                   one.state == state);
+        return true;
       default:
         return false;
     }

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "audit/audit.h"
+#include "core/health.h"
 #include "keystore/keystore.h"
 #include "metrics/metrics.h"
 
@@ -26,11 +27,18 @@ struct LimitCounts {
   std::uint64_t refused_user = 0, refused_key = 0, alarms_user = 0, alarms_key = 0;
 };
 
+// One component of /kms/health, well or not.
+struct ComponentState {
+  std::string_view component;
+  HealthState state;
+};
+
 struct PrometheusRequest {
   const Metrics& metrics;
   const AuditHealth& audit;
   const KeyStoreSize& keystore;
   LimitCounts limits = {};
+  std::span<const ComponentState> components = {};
 };
 
 // The page for Prometheus, text format 0.0.4: every family of the table, in its order. No label

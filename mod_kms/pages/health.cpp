@@ -42,24 +42,22 @@ bool is_administrator(const PageRequest& request) {
 }  // namespace
 
 void produce_health(const PageRequest& request, rest::Answer& answer) {
-  const auto findings = request.instance.findings();
-  const auto worst = std::max_element(
-      findings.begin(), findings.end(),
-      [](const auto& a, const auto& b) { return a.health.state < b.health.state; });
-  const HealthState state = worst == findings.end() ? HealthState::good : worst->health.state;
-  const bool details = !findings.empty() && is_administrator(request);
+  const auto components = request.instance.components();
+  HealthState state = HealthState::good;
+  for (const auto& one : components) state = std::max(state, one.health.state);
+  const bool details = state != HealthState::good && is_administrator(request);
 
   hadoop::JsonPtr body(json_object()), reasons(json_array());
   hadoop::set_text(body.get(), "status", health_word(state));
-  for (const Instance::Finding& finding : findings) {
+  for (const auto& one : components) {
+    if (one.health.state == HealthState::good) continue;
     hadoop::JsonPtr reason(json_object());
-    hadoop::set_text(reason.get(), "component", finding.component);
-    hadoop::set_text(reason.get(), "state", health_word(finding.health.state));
-    if (finding.health.since_ms > 0)
-      hadoop::set_text(reason.get(), "since", iso_time(finding.health.since_ms));
-    hadoop::set_text(reason.get(), "text", finding.health.text);
-    if (details && !finding.detail.empty())
-      hadoop::set_text(reason.get(), "detail", finding.detail);
+    hadoop::set_text(reason.get(), "component", one.name);
+    hadoop::set_text(reason.get(), "state", health_word(one.health.state));
+    if (one.health.since_ms > 0)
+      hadoop::set_text(reason.get(), "since", iso_time(one.health.since_ms));
+    hadoop::set_text(reason.get(), "text", one.health.text);
+    if (details && !one.detail.empty()) hadoop::set_text(reason.get(), "detail", one.detail);
     json_array_append_new(reasons.get(), reason.release());
   }
   json_object_set_new(body.get(), "reasons", reasons.release());

@@ -12,7 +12,10 @@ void produce_prom(const PageRequest& request, rest::Answer& answer) {
     const Limits::Totals totals = limits->totals();
     counts = {totals.refused_user, totals.refused_key, totals.alarms_user, totals.alarms_key};
   }
-  answer.text = prometheus_text({request.instance.metrics(), audit, size, counts});
+  std::vector<ComponentState> components;
+  for (const Instance::Component& one : request.instance.components())
+    components.push_back({one.name, one.health.state});
+  answer.text = prometheus_text({request.instance.metrics(), audit, size, counts, components});
 }
 
 }  // namespace kms

@@ -31,19 +31,15 @@ void add_components(Instance& instance, StatusModel& model) {
       {"tokens", "Delegation tokens", "their store is open"},
       {"maintenance", "Periodic checks", "run each second"},
   };
-  const auto findings = instance.findings();
-  for (const Part& part : kParts) {
-    const auto found =
-        std::find_if(findings.begin(), findings.end(), [&](const Instance::Finding& finding) {
-          return std::string_view(finding.component) == part.component;
-        });
-    StatusModel::Component component{part.name, part.what, {}, {}};
-    if (found != findings.end()) {
-      component.health = found->health;
-      component.detail = found->detail;
-      model.state = std::max(model.state, found->health.state);
-    }
-    model.components.push_back(std::move(component));
+  for (Instance::Component& one : instance.components()) {
+    const auto part = std::find_if(std::begin(kParts), std::end(kParts), [&](const Part& p) {
+      return std::string_view(p.component) == one.name;
+    });
+    if (part == std::end(kParts)) continue;
+    const bool good = one.health.state == HealthState::good;
+    model.components.push_back(
+        {part->name, part->what, one.health, good ? std::string() : std::move(one.detail)});
+    model.state = std::max(model.state, one.health.state);
   }
 }
 
@@ -94,6 +90,7 @@ void add_operations(const Metrics& metrics, StatusModel& model) {
     row.name = kMetricOpNames[i];
     row.ok = count(MetricResult::ok);
     row.denied = count(MetricResult::denied_op) + count(MetricResult::denied_key);
+    row.limited = count(MetricResult::rate_limited);
     row.client_errors = count(MetricResult::client_error);
     row.server_errors = count(MetricResult::server_error) + count(MetricResult::unavailable);
     const std::uint64_t* buckets = &totals[cells::duration(op)];

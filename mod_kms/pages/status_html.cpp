@@ -178,6 +178,7 @@ std::string operations_section(const StatusModel& m) {
   Table table("Operations since the start", {{"Operation"},
                                              {"Done", true},
                                              {"Denied", true},
+                                             {"Limited", true},
                                              {"Client errors", true},
                                              {"Server errors", true},
                                              {"Mean ms", true},
@@ -192,9 +193,10 @@ std::string operations_section(const StatusModel& m) {
       if (bucket.count > 0) label += bars.back().title + "; ";
     }
     table.row({escaped(operation.name), html::number(operation.ok), html::number(operation.denied),
-               html::number(operation.client_errors), html::number(operation.server_errors),
-               decimal(operation.mean_ms), "&le; " + decimal(operation.median_ms),
-               "&le; " + decimal(operation.p99_ms), html::bars(bars, label)});
+               html::number(operation.limited), html::number(operation.client_errors),
+               html::number(operation.server_errors), decimal(operation.mean_ms),
+               "&le; " + decimal(operation.median_ms), "&le; " + decimal(operation.p99_ms),
+               html::bars(bars, label)});
   }
   return heading("Operations", "operations") + std::move(table).finish("Nothing was asked yet.") +
          "</section>\n";

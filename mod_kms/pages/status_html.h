@@ -46,7 +46,7 @@ struct StatusModel {
 
   struct Operation {
     std::string name;
-    std::uint64_t ok = 0, denied = 0, client_errors = 0, server_errors = 0;
+    std::uint64_t ok = 0, denied = 0, limited = 0, client_errors = 0, server_errors = 0;
     double mean_ms = 0, median_ms = 0, p99_ms = 0;
     struct Bucket {
       std::uint64_t count;

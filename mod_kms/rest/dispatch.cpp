@@ -260,6 +260,8 @@ MetricResult result_of(const Answer& answer) {
   switch (*answer.failure) {
     case ErrorKind::unavailable:
       return MetricResult::unavailable;
+    case ErrorKind::rate_limited:
+      return MetricResult::rate_limited;
     case ErrorKind::corrupt:
     case ErrorKind::internal:
       return MetricResult::server_error;

@@ -79,6 +79,7 @@ def test_limit_holds_over_all_children(httpd: Httpd) -> None:
     metrics = Client(httpd.port, "bob").call("GET", "/prom").body.decode()
     refused = re.search(r'^kms_rate_limited_total\{rule="user"\} (\d+)$', metrics, re.M)
     assert refused is not None and int(refused[1]) >= len(errors)
+    assert f'kms_requests_total{{operation="decrypt_eek",result="rate_limited"}} {refused[1]}\n' in metrics
 
 
 def test_limits_survive_a_graceful_restart(httpd: Httpd) -> None:

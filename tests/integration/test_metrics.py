@@ -88,6 +88,8 @@ def test_every_operation_and_result(ready: Client) -> None:
         assert after[("kms_token_operations_total", change)] == 1
     assert after[("kms_keys",)] == 1 and after[("kms_key_versions",)] == 1
     assert after[("kms_audit_up",)] == 1
+    states = {k[1:]: v for k, v in after.items() if k[0] == "kms_health"}
+    assert len(states) == 18 and {k: v for k, v in states.items() if "ok" in k} == {k: 1 for k in states if "ok" in k}
     assert after[("kms_audit_write_duration_seconds_count",)] >= 17
     assert after[("kms_request_duration_seconds_count", "decrypt_eek")] == 3
     assert not any("closed" in k or "u" in k[1:] for k in after)
@@ -231,6 +233,7 @@ def test_a_failing_audit_log_shows(ready: Client, httpd: Httpd) -> None:
     assert ready.names().status == 503
     samples = scrape(ready)
     assert samples[("kms_audit_up",)] == 0
+    assert samples[("kms_health", "audit", "failing")] == 1 and samples[("kms_health", "audit", "ok")] == 0
     assert samples[("kms_audit_failures_total",)] >= 1
     assert requests(samples, "get_keys", "unavailable") == 1
 

@@ -251,7 +251,8 @@ void test_prometheus(void**) {
   metrics->count_request(MetricOp::generate_eek, MetricResult::denied_key, 70);
   AuditHealth audit;
   audit.failures = 4;
-  const std::string text = prometheus_text({*metrics, audit, {7, 9}, {1, 2, 3, 4}});
+  const ComponentState components[] = {{"keystore", HealthState::degraded}};
+  const std::string text = prometheus_text({*metrics, audit, {7, 9}, {1, 2, 3, 4}, components});
   const auto has = [&](const char* line) { return text.find(line) != std::string::npos; };
   assert_true(has("\nkms_requests_total{operation=\"generate_eek\",result=\"denied_key\"} 1\n"));
   assert_true(
@@ -264,6 +265,9 @@ void test_prometheus(void**) {
   assert_true(has("\nkms_rate_limited_total{rule=\"key\"} 2\n"));
   assert_true(has("\nkms_decrypt_alarms_total{rule=\"user\"} 3\n"));
   assert_true(has("\nkms_keys 7\n") && has("\nkms_key_versions 9\n"));
+  assert_true(has("\nkms_health{component=\"keystore\",state=\"ok\"} 0\n"));
+  assert_true(has("\nkms_health{component=\"keystore\",state=\"degraded\"} 1\n"));
+  assert_true(has("\nkms_health{component=\"keystore\",state=\"failing\"} 0\n"));
   // Each family of the table, once, with at least one sample.
   std::set<std::string> seen;
   for (const MetricFamily& family : metric_families()) {

@@ -66,7 +66,7 @@ StatusModel hostile_model() {
   m.keys.push_back({evil, nullptr, true});
   m.key_count = 3;
   m.keystore_problem = "";
-  m.operations.push_back({evil, 1, 2, 3, 4, 1.5, 2, 3, {{5, 1}, {6, 0}}});
+  m.operations.push_back({evil, 1, 2, 5, 3, 4, 1.5, 2, 3, {{5, 1}, {6, 0}}});
   m.audit.ok = false;
   m.audit.last_error = evil;
   m.denials.push_back({1, AuditStatus::unauthorized, evil, evil, evil, evil, evil});
