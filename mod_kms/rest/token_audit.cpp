@@ -7,17 +7,24 @@ namespace kms::rest {
 namespace {
 
 AuditStatus status_of(const Answer& answer) {
-  if (answer.status < 300) return AuditStatus::ok;
   return answer.failure == ErrorKind::authentication ? AuditStatus::unauthorized
                                                      : AuditStatus::error;
 }
 
-std::string detail_of(const Answer& answer, const TokenTrace& trace) {
-  if (!answer.failure_text.empty()) return answer.failure_text;
-  if (!answer.html_reason.empty()) return answer.html_reason;
-  std::string text = trace.token.has_value() ? trace.token->text() : std::string();
-  if (trace.renewed_until_ms != 0) text += ", renewDate=" + std::to_string(trace.renewed_until_ms);
-  return text;
+Result<void> record(AuditLog& audit, AuditStatus status, const TokenOperation& operation,
+                    const Request& request, const Identity* who, std::string_view detail) {
+  AuditEvent event;
+  event.status = status;
+  event.op = operation.name;
+  if (who != nullptr) {
+    event.user = who->full;
+    event.real_user = who->real_full;
+  }
+  event.extra = detail;
+  event.remote_address = request.remote_ip;
+  event.request_id = request.id;
+  event.received_us = request.received_us;
+  return audit.record(event);
 }
 
 }  // namespace
@@ -30,21 +37,20 @@ Answer run_audited_token_operation(TokenManager& tokens, AuditLog& audit,
     return run_token_operation(tokens, operation, query, caller);
   if (audit.failing())
     return error_answer(Error(ErrorKind::unavailable, audit.health().last_error));
-  TokenTrace trace;
-  Answer answer = run_token_operation(tokens, operation, query, caller, &trace);
-  const std::string detail = detail_of(answer, trace);
-  AuditEvent event;
-  event.status = status_of(answer);
-  event.op = operation.name;
-  if (who != nullptr) {
-    event.user = who->full;
-    event.real_user = who->real_full;
-  }
-  event.extra = detail;
-  event.remote_address = request.remote_ip;
-  event.request_id = request.id;
-  event.received_us = request.received_us;
-  auto written = audit.record(event);
+  bool unwritable = false;
+  const auto approve = [&](const TokenIdentifier& token,
+                           std::int64_t renew_until_ms) -> Result<void> {
+    std::string detail = token.text();
+    if (renew_until_ms != 0) detail += ", renewDate=" + std::to_string(renew_until_ms);
+    auto written = record(audit, AuditStatus::ok, operation, request, who, detail);
+    unwritable = !written.ok();
+    return written;
+  };
+  Answer answer = run_token_operation(tokens, operation, query, caller, approve);
+  // Nobody waits twice for a log that hangs.
+  if (answer.status < 300 || unwritable) return answer;
+  auto written = record(audit, status_of(answer), operation, request, who,
+                        answer.failure_text.empty() ? answer.html_reason : answer.failure_text);
   return written.ok() ? std::move(answer) : error_answer(written.error());
 }
 

@@ -5,10 +5,11 @@
 
 namespace kms::rest {
 
-// Does the operation and records it before the answer leaves: operation, user, real user and the
-// token's identifier without its password, or why it was refused. The Java KMS has no such lines,
-// so there are none in the Java format. Where the record cannot be written the answer is a 503
-// without a token; a log that is known to fail stops the operation before anything is changed.
+// Does the operation and records it before it takes effect: operation, user, real user and the
+// token's identifier without its password; a refusal is recorded before it leaves. The Java KMS has
+// no such lines, so there are none in the Java format. Where the record cannot be written nothing
+// is changed and the answer is a 503. Should the token store fail after the record, an ERROR record
+// follows.
 // who: as the audit log names the caller; null where the holder of a token cancels it.
 Answer run_audited_token_operation(TokenManager& tokens, AuditLog& audit,
                                    const TokenOperation& operation, const Request& request,

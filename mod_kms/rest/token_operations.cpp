@@ -32,17 +32,8 @@ Answer failure(Error error, int refused_status, std::string_view refused_reason 
   return answer;
 }
 
-// The identifier of a token that the manager has accepted or made.
-void trace_token(TokenTrace* trace, std::string_view url_string) {
-  if (trace == nullptr) return;
-  auto token = WireToken::decode(url_string);
-  if (!token.ok()) return;
-  if (auto identifier = TokenIdentifier::decode(token->identifier); identifier.ok())
-    trace->token = std::move(*identifier);
-}
-
 Answer issue(TokenManager& tokens, const Query& query, const TokenCaller& caller,
-             TokenTrace* trace) {
+             const TokenManager::Approval& approval) {
   TokenManager::Request request;
   request.owner = caller.do_as.empty() ? caller.user : caller.do_as;
   if (!caller.do_as.empty()) request.real_user = caller.user;
@@ -51,9 +42,8 @@ Answer issue(TokenManager& tokens, const Query& query, const TokenCaller& caller
   request.renewer =
       query.first("renewer").value_or(caller.do_as.empty() ? caller.user : caller.do_as_short);
   request.service = query.first("service").value_or(std::string_view());
-  auto token = tokens.issue(request);
+  auto token = tokens.issue(request, approval);
   if (!token.ok()) return failure(std::move(token).error(), 403);
-  trace_token(trace, as_text(token->view()));
   Answer answer;
   answer.secret_text = hadoop::delegation_token_json(token->view());
   return answer;
@@ -81,7 +71,8 @@ std::optional<Answer> token_operation_mistake(const TokenOperation& operation,
 }
 
 Answer run_token_operation(TokenManager& tokens, const TokenOperation& operation,
-                           const Query& query, const TokenCaller* caller, TokenTrace* trace) {
+                           const Query& query, const TokenCaller* caller,
+                           const TokenManager::Approval& approval) {
   const auto token = query.first("token");
   if (operation.op != TokenOp::get && !token.has_value())
     return page(400,
@@ -92,22 +83,19 @@ Answer run_token_operation(TokenManager& tokens, const TokenOperation& operation
                                                     : caller->do_as_short;
   switch (operation.op) {
     case TokenOp::get:
-      if (caller != nullptr) return issue(tokens, query, *caller, trace);
+      if (caller != nullptr) return issue(tokens, query, *caller, approval);
       break;
     case TokenOp::renew: {
       if (caller == nullptr) break;
-      auto until = tokens.renew(*token, name);
+      auto until = tokens.renew(*token, name, approval);
       if (!until.ok()) return failure(std::move(until).error(), 403);
-      trace_token(trace, *token);
-      if (trace != nullptr) trace->renewed_until_ms = *until;
       return Answer::json(hadoop::renew_date_json(*until));
     }
     case TokenOp::cancel: {
-      auto cancelled = tokens.cancel(*token, name);
+      auto cancelled = tokens.cancel(*token, name, approval);
       if (!cancelled.ok())
         return failure(std::move(cancelled).error(), 404,
                        "Invalid delegation token, cannot cancel");
-      trace_token(trace, *token);
       return Answer::empty();
     }
   }

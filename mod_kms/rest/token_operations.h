@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cstdint>
 #include <optional>
 #include <string_view>
 
-#include "auth/tokens/identifier.h"
 #include "auth/tokens/token_manager.h"
 #include "rest/exchange.h"
 
@@ -35,15 +33,10 @@ struct TokenCaller {
 std::optional<Answer> token_operation_mistake(const TokenOperation& operation,
                                               std::string_view method);
 
-// What an operation that succeeded was about, for the audit log.
-struct TokenTrace {
-  std::optional<TokenIdentifier> token;
-  std::int64_t renewed_until_ms = 0;  // ms since the epoch; renew only
-};
-
-// Does it. A null caller is for cancel only: whoever holds the token cancels it. trace may be null.
+// Does it, unless approval says no. A null caller is for cancel only: whoever holds the token
+// cancels it.
 Answer run_token_operation(TokenManager& tokens, const TokenOperation& operation,
                            const Query& query, const TokenCaller* caller,
-                           TokenTrace* trace = nullptr);
+                           const TokenManager::Approval& approval = {});
 
 }  // namespace kms::rest

@@ -189,14 +189,25 @@ def test_no_token_without_a_record(httpd: Httpd, durability: str, how: str) -> N
     token, _ = issue(alice)
     httpd.allow("KMS0601")
     httpd.expect("KMS0401", "KMS0402")
+    get = ("GET", token_path("GETDELEGATIONTOKEN", renewer="yarn"))
     renew, cancel = (("PUT", token_path(op, token=token)) for op in ("RENEWDELEGATIONTOKEN", "CANCELDELEGATIONTOKEN"))
-    with disk.failing(how):
-        # The first one finds out; the others are stopped before they change anything.
-        for call in [("GET", token_path("GETDELEGATIONTOKEN", renewer="yarn")), renew, cancel]:
-            for client in (alice, Client(httpd.port, "yarn")):
+    yarn = Client(httpd.port, "yarn")
+    calls = [(yarn, renew), (alice, cancel), (alice, get)]
+    changed = changes(alice)
+    for first in range(3):  # the one that finds out has no effect either
+        with disk.failing(how):
+            for client, call in calls[first:] + calls[:first]:
                 answer = client.call(*call)
                 assert answer.status == 503 and answer.header("Retry-After") == "5"
                 assert set(answer.json()) == {"RemoteException"}
-    wait_for("the service", lambda: alice.names().status == 200)
-    assert Client(httpd.port, "yarn").call(*renew).status == 200, "it was cancelled though nobody can read about it"
-    assert alice.call(*cancel).status == 200
+        wait_for("the service", lambda: alice.names().status == 200)
+        assert changes(alice) == changed
+    for client, call in ((alice, get), (yarn, renew), (alice, cancel)):
+        assert client.call(*call).status == 200
+    assert changes(alice) == [n + 1 for n in changed]
+
+
+def changes(client: Client) -> list[int]:
+    """What the token store was made to store, to update and to remove."""
+    text = client.call("GET", "/prom").body.decode()
+    return [int(n) for n in re.findall(r'^kms_token_operations_total\{operation="(?:store|update|remove)"\} (\d+)$', text, re.M)]

@@ -103,7 +103,7 @@ void TokenManager::poll() noexcept {
   }
 }
 
-Result<Secret> TokenManager::issue(const Request& request) {
+Result<Secret> TokenManager::issue(const Request& request, const Approval& approval) {
   auto renewer = renewer_name(rules_, request);
   if (!renewer.ok()) return std::move(renewer).error();
   const std::int64_t now = now_ms();
@@ -131,12 +131,14 @@ Result<Secret> TokenManager::issue(const Request& request) {
   wire.password = std::move(*password);
   wire.kind = kTokenKind;
   wire.service = request.service;
+  if (approval) KMS_TRY(approval(id, 0));
   KMS_TRY(
       store_->add({std::move(id), now + settings_.renew_interval_s * 1000, wire.password.clone()}));
   return wire.encode();
 }
 
-Result<std::int64_t> TokenManager::renew(std::string_view url_string, std::string_view caller) {
+Result<std::int64_t> TokenManager::renew(std::string_view url_string, std::string_view caller,
+                                         const Approval& approval) {
   const auto token = decode(url_string);
   if (!token.ok()) return token.error();
   const TokenIdentifier& id = token->id;
@@ -165,14 +167,22 @@ Result<std::int64_t> TokenManager::renew(std::string_view url_string, std::strin
     return refused(kAccessControl,
                    who + " is trying to renew a token " + quoted(id) + " with wrong password");
   const std::int64_t until = std::min(id.max_ms, now + settings_.renew_interval_s * 1000);
+  const auto unknown = [&] {
+    return refused(kInvalidToken, "Renewal request for unknown token " + quoted(id));
+  };
+  const auto known = store_->find(id);
+  if (!known.ok()) return known.error();
+  if (*known == nullptr) return unknown();
+  if (approval) KMS_TRY(approval(id, until));
   const auto renewed = store_->renew(id, until);
   if (!renewed.ok()) return renewed.error();
-  if (!*renewed) return refused(kInvalidToken, "Renewal request for unknown token " + quoted(id));
+  if (!*renewed) return unknown();  // removed in between
   return until;
 }
 
 // Java looks at the password only of a token that nobody answers for.
-Result<void> TokenManager::cancel(std::string_view url_string, std::string_view caller) {
+Result<void> TokenManager::cancel(std::string_view url_string, std::string_view caller,
+                                  const Approval& approval) {
   const auto token = decode(url_string);
   if (!token.ok()) return token.error();
   const TokenIdentifier& id = token->id;
@@ -196,6 +206,7 @@ Result<void> TokenManager::cancel(std::string_view url_string, std::string_view 
     if (id.renewer.empty() || *name != id.renewer)
       return refused(kAccessControl, who + " is not authorized to cancel the token " + quoted(id));
   }
+  if (approval) KMS_TRY(approval(id, 0));
   const auto removed = store_->remove(id);
   if (!removed.ok()) return removed.error();
   if (!*removed) return refused(kInvalidToken, "Token not found " + quoted(id));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -46,17 +47,24 @@ class TokenManager {
     bool has_renewer = false;  // absent: the owner
     std::string service;       // copied into the token
   };
+  // Asked when every check has passed and nothing is changed yet; its error stops the change and is
+  // the call's. renew_until_ms: ms since the epoch, renew only. May be empty.
+  using Approval =
+      std::function<Result<void>(const TokenIdentifier& token, std::int64_t renew_until_ms)>;
+
   // The token as urlString.
-  Result<Secret> issue(const Request& request);
+  Result<Secret> issue(const Request& request, const Approval& approval = {});
 
   // caller is a short name. The new renew date in ms since the epoch. Errors: authentication, whose
   // message is "JAVA-CLASS: TEXT" as the reason phrase of the 403; unavailable.
-  Result<std::int64_t> renew(std::string_view url_string, std::string_view caller);
+  Result<std::int64_t> renew(std::string_view url_string, std::string_view caller,
+                             const Approval& approval = {});
 
   // caller: short name of who cancels, by cookie; empty: whoever holds the token. The password is
   // checked in both cases, which Java does in the second only. Errors: authentication for every
   // refusal (a 404 with one fixed reason on the wire); unavailable.
-  Result<void> cancel(std::string_view url_string, std::string_view caller);
+  Result<void> cancel(std::string_view url_string, std::string_view caller,
+                      const Approval& approval = {});
 
   // Errors: authentication with the message of the JSON body of kms-auth.md 4.7; unavailable.
   Result<TokenUser> verify(std::string_view url_string);
