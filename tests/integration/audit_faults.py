@@ -8,7 +8,6 @@ import ctypes
 import functools
 import os
 import re
-import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -16,8 +15,8 @@ from pathlib import Path
 import pytest
 from client import Client, unbase64
 from harness import Httpd, is_root, wait_for
+from preload import preload
 
-HERE = Path(__file__).resolve().parent
 CLONE_NEWNS = 0x00020000
 CAP_SYS_ADMIN = 21
 ONE_CHILD = "StartServers 1\nServerLimit 1\nThreadsPerChild 5\nMaxRequestWorkers 5\n" \
@@ -67,26 +66,13 @@ class SmallDisk:
         self.ballast.unlink()
 
 
-@functools.lru_cache(maxsize=None)
-def shim(folder: Path) -> Path:
-    library = folder / "audit_fault.so"
-    compiler = shutil.which(os.environ.get("CC", "").split(" ")[0] or "cc") or shutil.which("gcc")
-    assert compiler, "no C compiler, which building mod_kms needs as well"
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", library, HERE / "audit_fault.c", "-ldl"],
-                   check=True)
-    library.chmod(0o755)
-    return library
-
-
 class BrokenDisk:
     """The file of the audit log fails on demand: "write", "torn", "short" or "sync" (audit_fault.c)."""
 
     def __init__(self, server: Httpd) -> None:
         self.folder = server.area.path / "faults"
         self.folder.mkdir()
-        preloaded = [server.environ().get("LD_PRELOAD", ""), str(shim(server.area.path))]
-        server.environment.update(LD_PRELOAD=" ".join(filter(None, preloaded)), FAULT_TARGET=str(server.audit_log),
-                                  FAULT_FOLDER=str(self.folder))
+        preload(server, "audit_fault.c", FAULT_TARGET=str(server.audit_log), FAULT_FOLDER=str(self.folder))
 
     @contextlib.contextmanager
     def failing(self, how: str):

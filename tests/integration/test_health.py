@@ -1,51 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""/kms/health on a real httpd: every state that makes it red or yellow, and the way back to green."""
+"""/kms/health on a real httpd: status, access, and the files that make it yellow; test_health_parts.py has the other parts."""
 from __future__ import annotations
 
-import contextlib
-import http.client
-import json
-import re
-import subprocess
 import threading
 import time
 
 import pytest
-from client import Answer, Client
-from harness import Httpd, is_root, wait_for
-
-
-def health(server: Httpd, query: str = "", method: str = "GET") -> Answer:
-    """From a new connection each time, so that any of the children answers."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
-    connection.request(method, "/kms/health" + query)
-    got = connection.getresponse()
-    answer = Answer(got.status, got.reason, got.getheaders(), got.read())
-    connection.close()
-    return answer
-
-
-def becomes(server: Httpd, status: int, component: str | None = None) -> list[dict]:
-    """Waits until several looks in a row, which meet several children, agree; gives the reasons."""
-    def agree():
-        answers = [health(server) for _ in range(12)]
-        if any(a.status != status for a in answers):
-            return None
-        reasons = answers[0].json()["reasons"]
-        if component is not None and component not in {r["component"] for r in reasons}:
-            return None
-        return answers
-    answers = wait_for(f"health {status} {component}", agree, 30)
-    for answer in answers:
-        body = answer.json()
-        assert body["status"] == {200: "ok", 429: "degraded", 503: "failing"}[status]
-        assert (answer.header("Retry-After") is None) == (status == 200)
-        # Whoever asks learns no name of a file, a host or a key.
-        assert "/" not in re.sub(r"\d{4}-[0-9T:-]+Z", "", json.dumps(body)), body
-        for reason in body["reasons"]:
-            assert set(reason) == {"component", "state", "since", "text"}
-            assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", reason["since"])
-    return answers[0].json()["reasons"]
+from client import Client
+from harness import Httpd, wait_for
+from health_checks import becomes, health
 
 
 @pytest.mark.smoke
@@ -108,41 +71,6 @@ def test_keystore_damaged(httpd: Httpd) -> None:
     httpd.area.keystore.write_bytes(good)
     httpd.area.give(httpd.area.keystore)
     becomes(httpd, 200)
-
-
-@contextlib.contextmanager
-def tiny_disk(path):
-    path.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=0777", "tmpfs", str(path)],
-                             capture_output=True, text=True, check=False)
-    if mounted.returncode != 0:
-        pytest.skip("no tmpfs can be mounted here: " + mounted.stderr)
-    try:
-        yield path
-    finally:
-        subprocess.run(["umount", "-l", str(path)], check=True)
-
-
-@pytest.mark.skipif(not is_root(), reason="mounts a disk")
-def test_audit_disk_full(httpd: Httpd) -> None:
-    httpd.allowed |= {"KMS0401", "KMS0402", "KMS0601"}
-    with tiny_disk(httpd.area.path / "audit") as disk:
-        httpd.audit_log = disk / "kms-audit.log"
-        httpd.start()
-        client = Client(httpd.port)
-        assert client.names().status == 200
-        becomes(httpd, 200)
-        filler = disk / "filler"
-        with contextlib.suppress(OSError), open(filler, "wb", buffering=0) as f:
-            while True:
-                f.write(b"x" * 512)
-        wait_for("a failing request", lambda: client.names().status == 503)
-        (reason,) = becomes(httpd, 503, "audit")
-        assert reason["state"] == "failing"
-        filler.unlink()
-        becomes(httpd, 200)  # without any request: the log is tried every few seconds
-        assert client.names().status == 200
-        httpd.stop()
 
 
 def test_secret_file_unreadable(httpd: Httpd) -> None:

@@ -2,28 +2,21 @@
 """A directory service that hangs: those whom it knows nothing of wait for a bounded time, nobody else waits, and children end."""
 from __future__ import annotations
 
-import shutil
-import subprocess
 import threading
 import time
-from pathlib import Path
 
 import pytest
 from client import Client
-from harness import OPEN_KEY_ACLS, SANITIZER_RUNTIME, Area, Httpd, wait_for
-
-COMPILER = shutil.which("cc") or shutil.which("gcc")
-pytestmark = pytest.mark.skipif(not COMPILER, reason="no C compiler")
+from harness import OPEN_KEY_ACLS, Httpd, wait_for
+from preload import preload
 
 
 class Directory:
-    """The shim, and the file that holds its answers back."""
+    """The file that holds the answers of the preloaded library back."""
 
-    def __init__(self, area: Area) -> None:
-        self.library = area.path / "slow_groups.so"
-        self.held = area.path / "hold"
-        source = Path(__file__).with_name("slow_groups.c")
-        subprocess.run([COMPILER, "-shared", "-fPIC", "-o", self.library, source, "-ldl"], check=True)
+    def __init__(self, server: Httpd) -> None:
+        self.held = server.area.path / "hold"
+        preload(server, "slow_groups.c", KMS_TEST_HOLD=str(self.held))
 
     def hold(self) -> None:
         self.held.touch()
@@ -34,8 +27,7 @@ class Directory:
 
 @pytest.fixture
 def directory(httpd: Httpd):
-    it = Directory(httpd.area)
-    httpd.environment = {"LD_PRELOAD": f"{SANITIZER_RUNTIME} {it.library}".strip(), "KMS_TEST_HOLD": str(it.held)}
+    it = Directory(httpd)
     # Group 0 may ask for names, and so may who is named; the fixed user's group is not asked for.
     httpd.area.write_acls({**OPEN_KEY_ACLS, "hadoop.kms.acl.GET_KEYS": "named root,wheel,fixed"})
     httpd.area.write_site({"hadoop.user.group.static.mapping.overrides": "static=fixed;slow-static=fixed",

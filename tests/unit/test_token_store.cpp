@@ -240,7 +240,10 @@ void disk_is_full(void**) {
     assert_int_equal(got(b->find(token_of(1).identifier))->renew_ms, 2000);
   }
   assert_int_equal(journal.log.count("KMS0324"), 2);  // once for each store
+  for (int i = 0; i < 3; ++i) a->poll();  // what it tidies up is no change
+  assert_true(a->condition().state == HealthState::degraded);
   done(a->add(token_of(2)));
+  assert_true(a->condition().state == HealthState::good);
   assert_true(has(*b, token_of(2).identifier));
   assert_true(has(*journal.attached(), token_of(2).identifier));
   assert_int_equal(journal.log.count("KMS0325"), 1);

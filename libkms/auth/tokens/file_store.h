@@ -13,6 +13,7 @@
 #include "auth/tokens/file_token_store.h"
 #include "auth/tokens/journal_file.h"
 #include "auth/tokens/token_table.h"
+#include "core/change_note.h"
 #include "core/write_lock.h"
 
 namespace kms::tokens {
@@ -89,13 +90,14 @@ class FileTokenStore final : public TokenStore {
   // What was said already, and is said again only when it has been good meanwhile.
   std::atomic<bool> lock_lost_{false}, failing_{false}, no_compaction_{false};
   std::atomic<bool> attached_{false};
-  HealthNote reading_, writing_;
-  std::atomic<std::int64_t> failed_ms_{0};  // when a change failed last, by the steady clock
+  HealthNote reading_;
+  ChangeNote writing_;
 
   std::mutex file_mutex_;  // guards what follows
   std::optional<JournalFile> file_;
   std::uint64_t length_ = 0;        // of file_: what table_ has of it
   bool suspect_ = false;            // a sync of file_ failed: what the disk has of it is not known
+  bool append_failed_ = false;      // the last one
   bool was_odd_ = false;            // in the last poll the file was not what was committed
   std::int64_t compact_at_ms_ = 0;  // not earlier, by the steady clock
 

@@ -57,7 +57,7 @@ Result<void> FileTokenStore::rewrite(const WriteLock::Turn& turn, bool continues
     return Error(ErrorKind::io, "Can't use " + options_.path + ": it was replaced by others");
   file_ = std::move(*there);
   length_ = header.snapshot_length;
-  suspect_ = false;
+  suspect_ = append_failed_ = false;
   const std::unique_lock hold(table_mutex_);
   publish();
   return {};

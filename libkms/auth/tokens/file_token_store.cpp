@@ -73,8 +73,7 @@ Result<void> FileTokenStore::load() {
 
 // What every call but the hot path does: log a failure once, and its end.
 Error FileTokenStore::failed(const Error& error) noexcept {
-  failed_ms_.store(steady_ms(), std::memory_order_relaxed);
-  writing_.set(HealthState::degraded, "the last change of the token journal failed");
+  writing_.failed("the last change of the token journal failed");
   if (!failing_.exchange(true)) log(LogLevel::error, "KMS0324", error.message);
   return Error(ErrorKind::unavailable, error.message);
 }
@@ -101,13 +100,9 @@ Result<void> FileTokenStore::attach() {
   return failed(done.error());
 }
 
-// Whether a change works shows at the next change only, and that may be hours away.
 Health FileTokenStore::condition() const noexcept {
-  constexpr std::int64_t kForgetMs = 10 * 60 * 1000;
   const Health reading = reading_.read();
-  if (reading.state != HealthState::good) return reading;
-  if (steady_ms() - failed_ms_.load(std::memory_order_relaxed) > kForgetMs) return {};
-  return writing_.read();
+  return reading.state != HealthState::good ? reading : writing_.read();
 }
 
 // Whether something is not as it is after a commit. A writer at work makes it look so for a moment,
@@ -145,7 +140,9 @@ void FileTokenStore::poll() noexcept {
       (void)failed(settled.error());
       return;
     }
-    succeeded();
+    // What a failed append left is cut off, which needs no room; that the next one works it does
+    // not show.
+    if (!append_failed_) succeeded();
     compact(turn);
   } catch (const std::exception& e) {
     log(LogLevel::error, "KMS0329", e.what());
@@ -178,7 +175,9 @@ Result<void> FileTokenStore::commit(const Decide& decide) {
   auto records = decide(table_);
   if (!records.ok()) return std::move(records).error();
   if (records->empty()) return {};
-  if (auto done = append(std::move(*records)); !done.ok()) return failed(done.error());
+  auto appended = append(std::move(*records));
+  append_failed_ = !appended.ok();
+  if (append_failed_) return failed(appended.error());
   succeeded();
   return {};
 }

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "core/change_note.h"
 #include "core/thread_cached.h"
 #include "core/write_lock.h"
 #include "keystore/jceks/jceks_store.h"
@@ -60,6 +61,7 @@ class JceksStore final : public KeyStore {
   void adopt(SnapshotPtr fresh);
   void complain(const FileId& about, const Error& error);
   void poll_lock_file();
+  bool folder_writable() const;
   void look_at_file_locked();
   std::atomic<std::uint64_t>& generation() { return lock_.generation(); }
 
@@ -95,6 +97,8 @@ class JceksStore final : public KeyStore {
   std::atomic<bool> lock_lost_{false};  // said already that it cannot be opened anew
   std::atomic<bool> read_only_{false};  // no lock file could be made at the start
   HealthNote file_health_, lock_health_;
+  ChangeNote change_health_;
+  bool folder_closed_ = false;  // seen by the last poll(), which alone uses it
 
   std::mutex state_mutex_;  // guards what follows
   SnapshotPtr current_;

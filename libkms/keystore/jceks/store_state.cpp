@@ -9,6 +9,13 @@
 
 namespace kms::jceks {
 
+namespace {
+
+constexpr const char* kReadOnly =
+    "the folder of the keystore cannot be written; keys are served read-only";
+
+}  // namespace
+
 std::string about(const std::string& path, std::string_view text) {
   return path + ": " + std::string(text);
 }
@@ -80,8 +87,9 @@ void JceksStore::note_health(bool stale) noexcept {
 }
 
 Health JceksStore::condition() const noexcept {
-  const Health file = file_health_.read();
-  return file.state != HealthState::good ? file : lock_health_.read();
+  for (const Health& part : {file_health_.read(), lock_health_.read()})
+    if (part.state != HealthState::good) return part;
+  return change_health_.read();
 }
 
 // Loads the file if it is another one than current_ was read from. Whatever goes wrong, the last
@@ -129,17 +137,18 @@ void JceksStore::complain(const FileId& file, const Error& error) {
   complained_about_ = file;
 }
 
+bool JceksStore::folder_writable() const {
+  return ::access(directory_of(real_path(options_.path)).c_str(), W_OK) == 0;
+}
+
 Result<void> JceksStore::attach() {
   if (check_only_) return {};
   auto opened = lock_.open();
   if (!opened.ok()) {
     // On a read-only directory nobody can write through us, and others' changes are seen by poll().
-    const std::string directory = directory_of(real_path(options_.path));
-    if (opened.error().kind != ErrorKind::io || ::access(directory.c_str(), W_OK) == 0)
-      return opened;
+    if (opened.error().kind != ErrorKind::io || folder_writable()) return opened;
     read_only_ = true;
-    lock_health_.set(HealthState::degraded,
-                     "the folder of the keystore cannot be written; keys are served read-only");
+    lock_health_.set(HealthState::degraded, kReadOnly);
     log(LogLevel::warn, "KMS0105",
         about(options_.path,
               "no lock file can be used in this directory, keys are served "
@@ -164,7 +173,14 @@ void JceksStore::poll_lock_file() {
   }
   auto checked = lock_.poll();
   if (checked.ok()) {
-    if (lock_lost_.exchange(false)) lock_health_.good();
+    lock_lost_ = false;
+    // A file system turns read-only under us when its disk has errors.
+    const bool closed = !folder_writable();
+    if (closed)
+      lock_health_.set(HealthState::degraded, kReadOnly);
+    else
+      lock_health_.good();
+    if (std::exchange(folder_closed_, closed) && !closed) change_health_.good();
     return;
   }
   lock_health_.set(HealthState::degraded,

@@ -77,12 +77,17 @@ Result<void> JceksStore::write(const WriteLock::Turn& turn, const Snapshot& base
   auto replaced = replace_file(real_path(options_.path), *bytes,
                                {options_.owner_uid, options_.owner_gid}, ready);
   if (!replaced.ok()) {
-    if (!refused)
+    if (!refused) {
+      // That somebody else was faster says nothing of the disk.
+      if (replaced.error().kind != ErrorKind::unavailable)
+        change_health_.failed("the last change of the keystore could not be written");
       log(LogLevel::error, "KMS0110",
           about(options_.path, "a change could not be written, the keystore is as it was: " +
                                    replaced.error().message));
+    }
     return std::move(replaced).error();
   }
+  change_health_.good();
   fresh->file = replaced->id;
   publish(fresh);
   if (!replaced->not_durable.has_value()) return {};
