@@ -27,6 +27,7 @@ class MeteredTokenStore final : public TokenStore {
 
   Result<void> attach() override { return inner_->attach(); }
   void poll() noexcept override { inner_->poll(); }
+  Health condition() const noexcept override { return inner_->condition(); }
   Result<MasterKeyPtr> current_key(std::int64_t now_ms, const KeyPolicy& policy) override {
     return inner_->current_key(now_ms, policy);
   }

@@ -151,6 +151,7 @@ def test_tokens_that_a_child_cannot_open(httpd: Httpd) -> None:
 def test_zookeeper_was_never_reached(httpd: Httpd) -> None:
     """What happens when it goes later is in test_zookeeper.py, with real servers."""
     httpd.allow("KMS0331", "KMS0333", "KMS0334", "KMS0340", "KMS0508", "KMS0601", "KMS0311")
+    httpd.directives.append("KMSPageAccess prom all")  # nobody can authenticate
     signer = "hadoop.kms.authentication.signer.secret.provider"
     httpd.area.write_site({signer: "zookeeper", f"{signer}.zookeeper.auth.type": "none", f"{signer}.zookeeper.path": "/secrets",
                            f"{signer}.zookeeper.connection.string": "127.0.0.1:1"})
