@@ -112,10 +112,19 @@ class Program:
 
     @contextlib.contextmanager
     def gone(self):
+        """What is in the pipe, or was read and not yet written, goes with it."""
+        pid = self.pid
         self.dead.touch()
-        os.kill(self.pid, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
+        wait_for("its death", lambda: not runs(pid))
         yield
         self.dead.unlink()
+
+
+def runs(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
 
 
 class Witness:

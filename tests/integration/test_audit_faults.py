@@ -144,6 +144,7 @@ def test_a_program_that_dies(httpd: Httpd) -> None:
     httpd.start()
     witness = Witness(httpd)
     httpd.expect("KMS0408")
+    wait_for("the program to write", lambda: decrypts(program.lines()) >= witness.deks)
     check_fault(httpd, witness, program.gone())
     httpd.stop()
     records, torn = whole_lines(program.lines(), "java")

@@ -104,8 +104,8 @@ def test_the_primary_is_killed_under_load(registry, servers: list[Postgres], are
         nodes.append(node)
         node.directives.append(f'KMSTokenFile "{area.store}/{name}.tokens"')
         node.children = ONE_CHILD.replace("5", "10")
-        node.expect("KMS0131", "KMS0132")
-        node.allow("KMS0601")
+        # Where the standby takes over within one look, a node notices nothing.
+        node.allow("KMS0131", "KMS0132", "KMS0601")
         node.start()
     load = Load(nodes)
     wait_for("changes", lambda: len(load.successes) >= 200, 60)
