@@ -8,6 +8,7 @@
 #include "auth/system_groups.h"
 #include "auth/tokens/file_token_store.h"
 #include "core/clock.h"
+#include "core/secret_input.h"
 #include "keystore/factory.h"
 #include "zookeeper/signer.h"
 #include "zookeeper/token_store.h"
@@ -17,7 +18,7 @@ namespace {
 
 constexpr std::size_t kStartRoom = 64;
 
-// The content of a password file, without the characters up to U+0020 around it (jceks.md d.6).
+// The content of a password file.
 Result<Secret> read_password(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
   if (!in)
@@ -27,10 +28,7 @@ Result<Secret> read_password(const std::string& path) {
   const auto length = static_cast<std::size_t>(in.gcount());
   if (length == buffer.size())
     return Error(ErrorKind::configuration, "keystore password file " + path + " is over 64 KiB");
-  ByteView text = buffer.view().first(length);
-  while (!text.empty() && text.front() <= 0x20) text = text.subspan(1);
-  while (!text.empty() && text.back() <= 0x20) text = text.first(text.size() - 1);
-  return Secret(text);
+  return Secret(trimmed(buffer.view().first(length)));
 }
 
 Result<Secret> keystore_password(const InstanceOptions& options, const hadoop::Settings& settings) {

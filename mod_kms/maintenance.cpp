@@ -2,10 +2,11 @@
 #include "maintenance.h"
 
 #include <malloc.h>
-#include <signal.h>
 
 #include <atomic>
 #include <chrono>
+
+#include "core/blocked_signals.h"
 
 namespace kms {
 namespace {
@@ -19,12 +20,8 @@ void note_big_body() noexcept {
 }
 
 Maintenance::Maintenance(std::vector<Instance*> instances) : instances_(std::move(instances)) {
-  // httpd's signals are for its own threads.
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const BlockedSignals blocked;
   thread_ = std::thread([this] { run(); });
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 Maintenance::~Maintenance() {

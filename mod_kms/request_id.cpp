@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 
+#include "core/hex.h"
 #include "crypto/random.h"
 
 namespace kms {
@@ -15,10 +16,7 @@ const char* random_id(apr_pool_t* pool) {
   std::array<std::uint8_t, 16> bytes{};
   if (!fill_public(bytes).ok()) return "unknown";
   char* text = static_cast<char*>(apr_palloc(pool, 2 * bytes.size() + 1));
-  for (std::size_t i = 0; i < bytes.size(); ++i) {
-    text[2 * i] = "0123456789abcdef"[bytes[i] >> 4];
-    text[2 * i + 1] = "0123456789abcdef"[bytes[i] & 15];
-  }
+  write_hex(bytes, text);
   text[2 * bytes.size()] = '\0';
   return text;
 }

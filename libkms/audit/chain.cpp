@@ -9,6 +9,7 @@
 
 #include "audit/line.h"
 #include "core/clock.h"
+#include "core/hex.h"
 #include "crypto/random.h"
 
 namespace kms {
@@ -24,10 +25,7 @@ Result<std::unique_ptr<AuditChain>> AuditChain::create(std::shared_ptr<SharedAud
   std::uint8_t id[kChainIdSize / 2];
   KMS_TRY(fill_public(id));
   AuditState::Chain& chain = (*state)->chain;
-  for (std::size_t i = 0; i < sizeof id; ++i) {
-    chain.id[2 * i] = "0123456789abcdef"[id[i] >> 4];
-    chain.id[2 * i + 1] = "0123456789abcdef"[id[i] & 15];
-  }
+  write_hex(id, chain.id);
   std::copy(kNoHash.begin(), kNoHash.end(), chain.links[0].hash);
   chain.holders = 1;
   return std::unique_ptr<AuditChain>(

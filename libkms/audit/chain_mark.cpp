@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "core/hex.h"
 #include "crypto/hmac.h"
 #include "crypto/sha256.h"
 
@@ -74,10 +75,7 @@ Result<ChainHash> chain_hash(std::string_view previous, std::string_view hashed,
     raw = *mac;
   }
   ChainHash hash;
-  for (std::size_t i = 0; i < raw.size(); ++i) {
-    hash[2 * i] = "0123456789abcdef"[raw[i] >> 4];
-    hash[2 * i + 1] = "0123456789abcdef"[raw[i] & 15];
-  }
+  write_hex(raw, hash.data());
   return hash;
 }
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/lazy_threads.h"
 
-#include <signal.h>
-
 #include <exception>
 #include <utility>
+
+#include "core/blocked_signals.h"
 
 namespace kms {
 
@@ -27,18 +27,13 @@ bool LazyThreads::run(std::function<void()> job, bool urgent) {
 }
 
 bool LazyThreads::start_thread() noexcept {
-  // Signals are for the threads of the host. A new thread has the mask of its maker.
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  bool started = true;
+  const BlockedSignals blocked;
   try {
     threads_.emplace_back([this] { work(); });
+    return true;
   } catch (const std::exception&) {
-    started = false;
+    return false;
   }
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  return started;
 }
 
 void LazyThreads::work() noexcept {

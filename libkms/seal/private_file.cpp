@@ -3,12 +3,12 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 
 #include "core/file_io.h"
+#include "core/secret_input.h"
 
 namespace kms {
 namespace {
@@ -29,25 +29,16 @@ Result<Secret> read_private_file(const std::string& path, const std::string& wha
   if (!S_ISREG(st.st_mode)) return bad("not a regular file");
   if ((st.st_mode & (S_IWGRP | S_IRWXO)) != 0)
     return bad("others may read or change it; its mode must be 0600 or 0640");
-  Secret buffer(most + 1);
-  std::size_t size = 0;
-  while (size < buffer.size()) {
-    const ssize_t got = ::read(file.get(), buffer.data() + size, buffer.size() - size);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return bad(std::strerror(errno));
-    if (got == 0) break;
-    size += static_cast<std::size_t>(got);
-  }
-  if (size > most) return bad("it has more than " + std::to_string(most) + " bytes");
-  return Secret(buffer.view().first(size));
+  auto content = read_secret(file.get(), most);
+  if (!content.has_value()) return bad(std::strerror(errno));
+  if (content->size() > most) return bad("it has more than " + std::to_string(most) + " bytes");
+  return std::move(*content);
 }
 
 Result<Secret> read_private_text(const std::string& path, const std::string& what) {
   auto content = read_private_file(path, what, kMostText);
   if (!content.ok()) return content;
-  ByteView text = content->view();
-  while (!text.empty() && text.front() <= 0x20) text = text.subspan(1);
-  while (!text.empty() && text.back() <= 0x20) text = text.first(text.size() - 1);
+  const ByteView text = trimmed(content->view());
   if (text.empty()) return Error(ErrorKind::configuration, what + " " + path + ": it is empty");
   return Secret(text);
 }

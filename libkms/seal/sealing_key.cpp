@@ -1,22 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "seal/sealing_key.h"
 
+#include "core/hex.h"
 #include "crypto/hmac.h"
 #include "seal/aead.h"
 #include "seal/private_file.h"
 
 namespace kms::seal {
 namespace {
-
-std::string hex(ByteView bytes) {
-  constexpr char digits[] = "0123456789abcdef";
-  std::string out;
-  for (const std::uint8_t b : bytes) {
-    out += digits[b >> 4];
-    out += digits[b & 15];
-  }
-  return out;
-}
 
 class HeldKey final : public SealingKey {
  public:
@@ -42,7 +33,7 @@ Result<std::unique_ptr<SealingKey>> make_sealing_key(const std::string& kind, Se
     return Error(ErrorKind::configuration, "a sealing key has 32 bytes");
   auto mac = hmac_sha256(key.view(), as_bytes("mod_kms: name of a sealing key"));
   if (!mac.ok()) return std::move(mac).error();
-  std::string id = kind + "-" + hex(ByteView(*mac).first(8));
+  std::string id = kind + "-" + hex_text(ByteView(*mac).first(8));
   return std::unique_ptr<SealingKey>(std::make_unique<HeldKey>(std::move(id), std::move(key)));
 }
 

@@ -8,6 +8,9 @@
 #include <cerrno>
 #include <cstring>
 
+#include "core/file_io.h"
+#include "core/secret_input.h"
+
 namespace kmsctl {
 namespace {
 
@@ -17,23 +20,13 @@ constexpr std::size_t kMost = 64 * 1024;
 
 Result<kms::Secret> read_secret_file(const std::string& path) {
   const bool standard = path == "-";
-  const int fd = standard ? STDIN_FILENO : open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return Error(ErrorKind::io, path + ": " + std::strerror(errno));
-  kms::Secret buffer(kMost + 1);
-  std::size_t size = 0;
-  ssize_t got = 0;
-  while (size < buffer.size() &&
-         ((got = read(fd, buffer.data() + size, buffer.size() - size)) > 0 ||
-          (got < 0 && errno == EINTR)))
-    size += got > 0 ? static_cast<std::size_t>(got) : 0;
-  const int problem = errno;
-  if (!standard) close(fd);
-  if (got < 0) return Error(ErrorKind::io, path + ": " + std::strerror(problem));
-  if (size > kMost) return Error(ErrorKind::io, path + ": more than 64 KiB");
-  kms::ByteView text = buffer.view().first(size);
-  while (!text.empty() && text.front() <= 0x20) text = text.subspan(1);
-  while (!text.empty() && text.back() <= 0x20) text = text.first(text.size() - 1);
-  return kms::Secret(text);
+  const kms::Fd file(standard ? -1 : open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const auto unreadable = [&] { return Error(ErrorKind::io, path + ": " + std::strerror(errno)); };
+  if (!standard && !file.valid()) return unreadable();
+  const auto text = kms::read_secret(standard ? STDIN_FILENO : file.get(), kMost);
+  if (!text.has_value()) return unreadable();
+  if (text->size() > kMost) return Error(ErrorKind::io, path + ": more than 64 KiB");
+  return kms::Secret(kms::trimmed(text->view()));
 }
 
 void warn_of_open_secret(const std::string& path, Output& out) {

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is in memory, for how long it may be answered with, and how changes by others are noticed.
-#include <signal.h>
-
 #include <chrono>
 #include <exception>
 
+#include "core/blocked_signals.h"
 #include "core/clock.h"
 #include "keystore/postgres/store.h"
 
@@ -59,12 +58,8 @@ Result<void> TrusteeStore::attach() {
     std::unique_lock looking(look_mutex_);
     (void)look(looking);  // says itself what it finds
   }
-  // httpd's signals are for its own threads.
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const BlockedSignals blocked;
   thread_ = std::thread([this] { run(); });
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
   return {};
 }
 
