@@ -95,7 +95,7 @@ std::string commit_problem(const std::string& synchronous_commit, const std::str
   return {};
 }
 
-Result<void> check_commits(Connection& connection, bool require_standby) {
+Result<std::string> commit_problem(Connection& connection, bool require_standby) {
   auto rows = connection.run(
       "SELECT version(), COALESCE(current_setting('synchronous_commit', true), ''),"
       " current_setting('synchronous_standby_names', true),"
@@ -104,10 +104,7 @@ Result<void> check_commits(Connection& connection, bool require_standby) {
   if (rows->text(0, 3) == "off")
     return not_ours("the database runs with fsync off: a crash could lose or damage all keys");
   const bool replicates = rows->is_null(0, 2) || rows->text(0, 0).find("-YB-") != std::string::npos;
-  const std::string problem =
-      commit_problem(rows->text(0, 1), rows->text(0, 2), require_standby && !replicates);
-  if (!problem.empty()) return not_ours(problem);
-  return {};
+  return commit_problem(rows->text(0, 1), rows->text(0, 2), require_standby && !replicates);
 }
 
 Result<std::unique_ptr<seal::SealingKey>> open_sealing_key(Connection& connection,

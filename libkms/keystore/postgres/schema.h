@@ -20,11 +20,12 @@ Result<void> migrate_schema(Connection& connection, int version);
 // An error (configuration) unless the schema is the one that this build knows.
 Result<void> check_schema(Connection& connection);
 
-// An error (configuration) when the server could forget a commit that it acknowledged: fsync or
-// synchronous_commit is off, or, with require_standby, no synchronous standby is configured. What
-// replicates by itself (CockroachDB, YugabyteDB) has no such settings, and is fine.
-Result<void> check_commits(Connection& connection, bool require_standby);
-// The same for values that a statement brought along; empty: fine.
+// Why the server could forget a commit that it acknowledged: synchronous_commit is off, or, with
+// require_standby, no synchronous standby is configured; empty: it could not. What replicates by
+// itself (CockroachDB, YugabyteDB) has no such settings, and is fine. An error (configuration) when
+// fsync is off, which no later change of a standby cures.
+Result<std::string> commit_problem(Connection& connection, bool require_standby);
+// The same for values that a statement brought along.
 std::string commit_problem(const std::string& synchronous_commit, const std::string& standby_names,
                            bool require_standby);
 

@@ -81,8 +81,9 @@ Result<std::unique_ptr<Connection>> connect_once(const StoreAccess& access) {
 
 namespace {
 
-// Everything that must be right before a server may start, in one connection.
-Result<void> check_store(const StoreAccess& access) {
+// Everything that must be right before a server may start, in one connection. Gives why commits
+// are not safe; empty: they are.
+Result<std::string> check_store(const StoreAccess& access) {
   auto connection = connect_once(access);
   if (!connection.ok()) return std::move(connection).error();
   const auto named = [&](const Error& error) {
@@ -90,15 +91,9 @@ Result<void> check_store(const StoreAccess& access) {
   };
   if (auto good = check_schema(**connection); !good.ok()) return named(good.error());
   if (auto key = open_sealing_key(**connection, access.seal); !key.ok()) return named(key.error());
-  return {};
-}
-
-Result<void> check_safety(const StoreAccess& access) {
-  auto connection = connect_once(access);
-  if (!connection.ok()) return std::move(connection).error();
-  auto good = check_commits(**connection, access.options.require_standby);
-  if (good.ok()) return good;
-  return Error(good.error().kind, access.uri + ": " + good.error().message);
+  auto problem = commit_problem(**connection, access.options.require_standby);
+  if (!problem.ok()) return named(problem.error());
+  return problem->empty() ? std::string() : access.uri + ": " + *problem;
 }
 
 Result<TrusteeStatus> status_of(Connection& connection, const StoreAccess& access) {
@@ -110,10 +105,10 @@ Result<TrusteeStatus> status_of(Connection& connection, const StoreAccess& acces
   auto server = connection.run("SELECT version()");
   if (!server.ok()) return std::move(server).error();
   status.server = server->text(0, 0);
-  auto commits = check_commits(connection, access.options.require_standby);
+  auto commits = commit_problem(connection, access.options.require_standby);
   if (!commits.ok() && commits.error().kind != ErrorKind::configuration)
     return std::move(commits).error();
-  if (!commits.ok()) status.commits = commits.error().message;
+  status.commits = commits.ok() ? *commits : commits.error().message;
   if (status.version == 0) return status;
   auto key = open_sealing_key(connection, access.seal);
   status.sealed_by_ours = key.ok();
@@ -163,16 +158,13 @@ Result<std::unique_ptr<KeyStore>> open_trustee_store(const std::string& uri,
                                                      bool check_only) {
   auto access = postgres::store_access(uri, options);
   if (!access.ok()) return std::move(access).error();
-  auto good = postgres::check_store(*access);
-  if (good.ok()) good = postgres::check_safety(*access);
-  if (!good.ok()) {
+  auto unsafe = postgres::check_store(*access);
+  if (const std::string& why = unsafe.ok() ? *unsafe : unsafe.error().message; !why.empty()) {
     // Of a server that runs and reads its configuration anew a database that is away, or that lost
     // its standby, must not make one that ended. Its own checks go on.
-    const bool may_pass = good.error().kind == ErrorKind::unavailable ||
-                          good.error().message.find("synchronous_") != std::string::npos;
-    if (check_only || !may_pass)
-      return Error(ErrorKind::configuration, std::move(good.error().message));
-    logger.log(LogLevel::warn, "KMS0130", good.error().message);
+    const bool may_pass = unsafe.ok() || unsafe.error().kind == ErrorKind::unavailable;
+    if (check_only || !may_pass) return Error(ErrorKind::configuration, why);
+    logger.log(LogLevel::warn, "KMS0130", why);
   }
   auto shared = postgres::SharedChanges::map();
   if (!shared.ok()) return std::move(shared).error();
