@@ -62,6 +62,7 @@ const CachedKey* KeyCache::put(std::uint64_t hash, CachedKeyPtr key, std::uint64
   own.last = key;
   const std::lock_guard hold(mutex_);
   if (epoch_.load(std::memory_order_acquire) != read_at_epoch) return own.last.get();
+  if (const auto at = keys_.find(hash); at != keys_.end() && is_absent(at->second.key)) --absent_;
   if (is_absent(key) && ++absent_ > kMostAbsent) {
     std::erase_if(keys_, [](const auto& each) { return is_absent(each.second.key); });
     absent_ = 1;
@@ -84,6 +85,7 @@ void KeyCache::drop(std::uint64_t hash) {
   const std::lock_guard hold(mutex_);
   if (const auto at = keys_.find(hash); at != keys_.end()) {
     at->second.dropped = true;
+    if (is_absent(at->second.key)) --absent_;
     if (at->second.key->versions.size() < kManyVersions) keys_.erase(at);
   }
   names_ = nullptr;

@@ -83,7 +83,10 @@ class TrusteeStore final : public KeyStore {
   const Error& damaged(const Error& error) const;  // says so
   Result<VersionPtr> version_of(const CachedKey& key, std::int32_t number) const;
 
-  // Changes (store_write.cpp, store_delete.cpp).
+  // Changes (write.cpp, store_write.cpp, store_delete.cpp).
+  Result<KeyRow> checked_row(const Rows& rows);  // the first of them, if its seal is good
+  // Seals a changed row anew and puts it in the place of what it was.
+  Result<void> update_row(Connection& connection, KeyRow& row);
   Result<KeyRow> new_row(std::string name, const KeyOptions& options, std::int64_t created_ms,
                          std::int32_t versions) const;
   Result<void> insert(const KeyRow& row, const std::vector<VersionRow>& versions,

@@ -16,59 +16,20 @@ Error not_deleted(std::string_view name, const std::string& uri) {
   return Error(ErrorKind::io, "There is no deleted key " + std::string(name) + " in " + uri);
 }
 
-bool is_deleted(const Rows& rows) {
-  return rows.size() == 1 && !rows.is_null(0, 8);
-}
-
 }  // namespace
-
-Result<Rows> locked_row(Connection& connection, const std::string& name) {
-  return connection.run("SELECT " KMS_KEY_COLUMNS " FROM kms_key k WHERE k.name = $1 FOR UPDATE",
-                        Params().text(name));
-}
-
-bool is_there(const Rows& rows) {
-  return rows.size() == 1 && rows.text(0, 7) == kActive && !is_deleted(rows);
-}
-
-// The row is locked; revision and incarnation are for engines that take the lock lightly.
-Result<void> update_row(Connection& connection, const KeyRow& row, std::int64_t revision) {
-  Params params;
-  params.number(row.versions).number(row.revision).bytes(row.tag);
-  if (row.deleted_ms.has_value())
-    params.number(*row.deleted_ms);
-  else
-    params.null();
-  params.text(row.name).number(revision).text(row.incarnation);
-  auto done = connection.run(
-      "UPDATE kms_key SET versions = $1, revision = $2, tag = $3, deleted_ms = $4"
-      " WHERE name = $5 AND revision = $6 AND incarnation = $7",
-      params);
-  if (!done.ok()) return std::move(done).error();
-  if (done->changed() == 1) return {};
-  return Error(ErrorKind::unavailable,
-               "The key " + row.name + " was changed by somebody else in the same moment");
-}
 
 // With a date the key is hidden, without one it is shown again.
 Result<void> TrusteeStore::hide(std::string_view asked, std::optional<std::int64_t> deleted_ms,
                                 const Approval& approval) {
-  const jceks::FoldedAlias alias(asked);
-  const std::string name(alias.view());
-  Write write(*this, name, approval);
-  return write.run([&](Connection& connection) -> Result<VersionPtr> {
-    auto rows = locked_row(connection, name);
-    if (!rows.ok()) return std::move(rows).error();
-    if (deleted_ms.has_value() && !is_there(*rows))
+  Write write(*this, folded(asked), approval);
+  return write.run_on_row([&](Connection& connection, const Rows& rows) -> Result<VersionPtr> {
+    if (deleted_ms.has_value() && !is_there(rows))
       return Error(ErrorKind::io, "Key " + std::string(asked) + " does not exist in " + uri());
-    if (!deleted_ms.has_value() && !is_deleted(*rows)) return not_deleted(asked, uri());
-    KeyRow row = key_row(*rows, 0);
-    const auto safe = vault();
-    KMS_TRY(safe->check(row));
-    const std::int64_t revision = row.revision++;
-    row.deleted_ms = deleted_ms;
-    KMS_TRY(safe->seal(row));
-    KMS_TRY(update_row(connection, row, revision));
+    if (!deleted_ms.has_value() && !is_deleted(rows)) return not_deleted(asked, uri());
+    auto row = checked_row(rows);
+    if (!row.ok()) return std::move(row).error();
+    row->deleted_ms = deleted_ms;
+    KMS_TRY(update_row(connection, *row));
     return VersionPtr();
   });
 }
@@ -83,23 +44,19 @@ Result<void> TrusteeStore::undelete(std::string_view name, const Approval& appro
 
 // Whether the date can be trusted is for the seal to say.
 Result<void> TrusteeStore::purge(std::string_view asked, const Approval& approval) {
-  const jceks::FoldedAlias alias(asked);
-  const std::string name(alias.view());
-  Write write(*this, name, approval);
-  return write.run([&](Connection& connection) -> Result<VersionPtr> {
-    auto rows = locked_row(connection, name);
-    if (!rows.ok()) return std::move(rows).error();
-    if (!is_deleted(*rows)) return not_deleted(asked, uri());
-    const KeyRow row = key_row(*rows, 0);
-    KMS_TRY(vault()->check(row));
+  Write write(*this, folded(asked), approval);
+  return write.run_on_row([&](Connection& connection, const Rows& rows) -> Result<VersionPtr> {
+    if (!is_deleted(rows)) return not_deleted(asked, uri());
+    auto row = checked_row(rows);
+    if (!row.ok()) return std::move(row).error();
     const std::int64_t days = access_.options.retention_days;
-    if (now_ms() < *row.deleted_ms + days * kDayMs)
+    if (now_ms() < *row->deleted_ms + days * kDayMs)
       return Error(ErrorKind::invalid_argument, "Key " + std::string(asked) +
                                                     " was deleted less than " +
                                                     std::to_string(days) + " days ago");
     for (const char* statement :
          {"DELETE FROM kms_key_version WHERE name = $1", "DELETE FROM kms_key WHERE name = $1"}) {
-      auto done = connection.run(statement, Params().text(name));
+      auto done = connection.run(statement, Params().text(row->name));
       if (!done.ok()) return std::move(done).error();
     }
     return VersionPtr();

@@ -154,38 +154,30 @@ Result<void> TrusteeStore::import_key(const KeyMetadata& metadata,
 
 Result<VersionPtr> TrusteeStore::roll(std::string_view asked, const Secret* material,
                                       const Approval& approval) {
-  const jceks::FoldedAlias alias(asked);
-  const std::string name(alias.view());
+  const std::string name = folded(asked);
   Secret generated;
   VersionPtr made;
   Write write(*this, name, approval);
-  KMS_TRY(write.run([&](Connection& connection) -> Result<VersionPtr> {
-    auto rows = locked_row(connection, name);
-    if (!rows.ok()) return std::move(rows).error();
-    if (!is_there(*rows))
+  KMS_TRY(write.run_on_row([&](Connection& connection, const Rows& rows) -> Result<VersionPtr> {
+    if (!is_there(rows))
       return Error(ErrorKind::io, (material != nullptr ? "Key " : "Can't find Metadata for key ") +
                                       std::string(asked) +
                                       (material != nullptr ? " not found" : ""));
-    KeyRow row = key_row(*rows, 0);
-    const auto safe = vault();
-    KMS_TRY(safe->check(row));
-    if (row.versions < 0 || row.versions == std::numeric_limits<std::int32_t>::max())
+    auto row = checked_row(rows);
+    if (!row.ok()) return std::move(row).error();
+    if (row->versions < 0 || row->versions == std::numeric_limits<std::int32_t>::max())
       return Error(ErrorKind::io, "The key " + name + " has no version number left");
     if (material == nullptr && generated.empty()) {
-      auto fresh = jceks::generate_material(row.cipher, row.bit_length);
+      auto fresh = jceks::generate_material(row->cipher, row->bit_length);
       if (!fresh.ok()) return std::move(fresh).error();
       generated = std::move(*fresh);
     }
     const Secret& used = material != nullptr ? *material : generated;
-    KMS_TRY(jceks::check_length(row.bit_length, used));
-    const std::int32_t number = row.versions;
-    const std::int64_t revision = row.revision;
-    auto version = safe->seal_version(row, number, now_ms(), used);
+    KMS_TRY(jceks::check_length(row->bit_length, used));
+    const std::int32_t number = row->versions++;
+    auto version = vault()->seal_version(*row, number, now_ms(), used);
     if (!version.ok()) return std::move(version).error();
-    ++row.versions;
-    ++row.revision;
-    KMS_TRY(safe->seal(row));
-    KMS_TRY(update_row(connection, row, revision));
+    KMS_TRY(update_row(connection, *row));
     KMS_TRY(insert_version(connection, name, *version));
     made = fresh_version(name, number, used);
     return made;

@@ -3,6 +3,8 @@
 
 #include "crypto/base64.h"
 #include "crypto/random.h"
+#include "keystore/jceks/alias.h"
+#include "keystore/postgres/statements.h"
 
 namespace kms::postgres {
 namespace {
@@ -11,6 +13,55 @@ constexpr std::int64_t kKeptChanges = 10000;  // of each shard
 constexpr std::int64_t kTrimEvery = 500;
 
 }  // namespace
+
+bool is_deleted(const Rows& rows) {
+  return rows.size() == 1 && !rows.is_null(0, 8);
+}
+
+bool is_there(const Rows& rows) {
+  return rows.size() == 1 && rows.text(0, 7) == kActive && !is_deleted(rows);
+}
+
+std::string folded(std::string_view asked) {
+  return std::string(jceks::FoldedAlias(asked).view());
+}
+
+Result<KeyRow> TrusteeStore::checked_row(const Rows& rows) {
+  KeyRow row = key_row(rows, 0);
+  KMS_TRY(vault()->check(row));
+  return row;
+}
+
+// The row is locked; the revision before and incarnation are for engines that take that lightly.
+Result<void> TrusteeStore::update_row(Connection& connection, KeyRow& row) {
+  const std::int64_t before = row.revision++;
+  KMS_TRY(vault()->seal(row));
+  Params params;
+  params.number(row.versions).number(row.revision).bytes(row.tag);
+  if (row.deleted_ms.has_value())
+    params.number(*row.deleted_ms);
+  else
+    params.null();
+  params.text(row.name).number(before).text(row.incarnation);
+  auto done = connection.run(
+      "UPDATE kms_key SET versions = $1, revision = $2, tag = $3, deleted_ms = $4"
+      " WHERE name = $5 AND revision = $6 AND incarnation = $7",
+      params);
+  if (!done.ok()) return std::move(done).error();
+  if (done->changed() == 1) return {};
+  return Error(ErrorKind::unavailable,
+               "The key " + row.name + " was changed by somebody else in the same moment");
+}
+
+Result<void> TrusteeStore::Write::run_on_row(const RowBody& body) {
+  return run([&](Connection& connection) -> Result<VersionPtr> {
+    auto rows =
+        connection.run("SELECT " KMS_KEY_COLUMNS " FROM kms_key k WHERE k.name = $1 FOR UPDATE",
+                       Params().text(name_));
+    if (!rows.ok()) return std::move(rows).error();
+    return body(connection, *rows);
+  });
+}
 
 Result<void> TrusteeStore::Write::run(const Body& body) {
   if (store_.check_only_)

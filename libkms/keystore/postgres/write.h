@@ -18,6 +18,9 @@ class TrusteeStore::Write {
   // Changes the rows; may run more than once. Gives the version that it makes; null: none.
   using Body = std::function<Result<VersionPtr>(Connection&)>;
   Result<void> run(const Body& body);
+  // The same with the row of the key, which stays locked until the end; no rows: there is no key.
+  using RowBody = std::function<Result<VersionPtr>(Connection&, const Rows&)>;
+  Result<void> run_on_row(const RowBody& body);
 
  private:
   Result<void> take_number(Connection& connection);
@@ -33,11 +36,10 @@ class TrusteeStore::Write {
   std::optional<std::string> approved_;  // name of the version, once the caller has agreed
 };
 
-// The row of a key, which stays locked until the transaction ends; none: there is no such key.
-Result<Rows> locked_row(Connection& connection, const std::string& name);
-// A row of locked_row() that is a key, and not a hidden one.
+// Rows of run_on_row(): a key that is hidden; one that is not.
+bool is_deleted(const Rows& rows);
 bool is_there(const Rows& rows);
-// Writes what changes in the life of a row, which was sealed anew, in place of the one of revision.
-Result<void> update_row(Connection& connection, const KeyRow& row, std::int64_t revision);
+// The name as it is stored.
+std::string folded(std::string_view asked);
 
 }  // namespace kms::postgres
