@@ -157,29 +157,43 @@ int list_deleted(Invocation& call, RestClient& client) {
   return kOk;
 }
 
-int change_deleted(Invocation& call, const char* op, const char* done) {
+// A request about a key that exists, or is deleted, and has no answer but that it is done.
+struct KeyRequest {
+  const char* method;
+  const char* path;  // before the name
+  const char* query;
+  const char* done;  // "deleted"
+  bool confirm;      // the key, or what is left of it, is gone then
+};
+
+int ask_of_key(Invocation& call, const KeyRequest& request) {
   const std::string& name = call.arguments[0];
   Session session(call);
   if (!session.open()) return session.exit();
-  if (std::string_view(op) == "purge" && !confirmed(call, name))
-    return call.usage_error("nothing is purged without --yes, or the name typed on a terminal");
-  auto answer = session.client().call("POST", "trustee/key/" + RestClient::escape(name),
-                                      std::string("trusteeOp=") + op);
+  if (request.confirm && !confirmed(call, name))
+    return call.usage_error("nothing is " + std::string(request.done) +
+                            " without --yes, or the name typed on a terminal");
+  auto answer =
+      session.client().call(request.method, request.path + RestClient::escape(name), request.query);
   if (!answer.ok()) return call.fail(answer.error());
   invalidate(session.client(), name, call.out);
-  call.out.line(std::string(done) + " " + shown(name));
-  call.out.set(done, name);
+  call.out.line(std::string(request.done) + " " + shown(name));
+  call.out.set(request.done, name);
   return kOk;
 }
 
 }  // namespace
 
+int run_key_delete(Invocation& call) {
+  return ask_of_key(call, {"DELETE", "key/", "", "deleted", true});
+}
+
 int run_key_undelete(Invocation& call) {
-  return change_deleted(call, "undelete", "undeleted");
+  return ask_of_key(call, {"POST", "trustee/key/", "trusteeOp=undelete", "undeleted", false});
 }
 
 int run_key_purge(Invocation& call) {
-  return change_deleted(call, "purge", "purged");
+  return ask_of_key(call, {"POST", "trustee/key/", "trusteeOp=purge", "purged", true});
 }
 
 int run_key_list(Invocation& call) {
@@ -270,20 +284,6 @@ int run_key_roll(Invocation& call) {
   if (!answer.ok()) return call.fail(answer.error());
   invalidate(session.client(), name, call.out);
   return say_version(call, "rolled, current is", std::move(*answer));
-}
-
-int run_key_delete(Invocation& call) {
-  const std::string& name = call.arguments[0];
-  Session session(call);
-  if (!session.open()) return session.exit();
-  if (!confirmed(call, name))
-    return call.usage_error("nothing is deleted without --yes, or the name typed on a terminal");
-  auto answer = session.client().call("DELETE", "key/" + RestClient::escape(name));
-  if (!answer.ok()) return call.fail(answer.error());
-  invalidate(session.client(), name, call.out);
-  call.out.line("deleted " + shown(name));
-  call.out.set("deleted", name);
-  return kOk;
 }
 
 }  // namespace kmsctl
