@@ -38,9 +38,9 @@ def private_mounts() -> None:
 
 
 class SmallDisk:
-    """A file system of 128 KiB for the audit log of a server."""
+    """A file system of 128 KiB, for the audit log of a server where nothing else is said."""
 
-    def __init__(self, server: Httpd) -> None:
+    def __init__(self, server: Httpd, audit: bool = True) -> None:
         if not may_mount():
             pytest.skip("mounting needs root")
         private_mounts()
@@ -48,7 +48,9 @@ class SmallDisk:
         self.path.mkdir()
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k,mode=755", "tmpfs", self.path], check=True)
         self.ballast = self.path / "ballast"
-        server.audit_log = self.path / "kms-audit.log"
+        self.area = server.area
+        if audit:
+            server.audit_log = self.path / "kms-audit.log"
 
     def __enter__(self) -> SmallDisk:
         return self
@@ -56,6 +58,13 @@ class SmallDisk:
     def __exit__(self, *_: object) -> None:
         # Lazily: a server that is still running holds it, and the tests have yet to read the log.
         subprocess.run(["umount", "-l", self.path], check=True)
+
+    def folder(self, name: str) -> Path:
+        """A new one on it, of those who serve."""
+        folder = self.path / name
+        folder.mkdir()
+        self.area.give(folder)
+        return folder
 
     @contextlib.contextmanager
     def full(self):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import kmsctl
 from harness import TOP, Area, die_with_parent, free_port, wait_for
+from tls import openssl
 
 SCRIPT = TOP / "tests" / "postgres"
 ROLE = "kms_node"
@@ -23,9 +24,8 @@ def missing() -> bool:
 
 def certificate(key: Path, out: Path) -> None:
     """A key, and a certificate of 127.0.0.1 signed by itself."""
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-                    "-subj", "/CN=postgres", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2", "-keyout", key,
-                    "-out", out], check=True, capture_output=True, timeout=60)
+    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=postgres",
+            "-addext", "subjectAltName=IP:127.0.0.1", "-days", 2, "-keyout", key, "-out", out)
 
 
 def parent_of(process: Path) -> int:

@@ -67,13 +67,8 @@ def test_keystore_in_a_folder_that_became_read_only(httpd: Httpd) -> None:
 def test_keystore_on_a_full_disk(httpd: Httpd) -> None:
     httpd.allow("KMS0110", "KMS0601")
     httpd.children = ONE_CHILD
-    log = httpd.audit_log
-    with SmallDisk(httpd) as disk:
-        httpd.audit_log = log
-        folder = disk.path / "store"
-        folder.mkdir()
-        httpd.area.give(folder)
-        httpd.area.write_site({"hadoop.kms.key.provider.uri": f"jceks://file@{folder}/kms.keystore"})
+    with SmallDisk(httpd, audit=False) as disk:
+        httpd.area.write_site({"hadoop.kms.key.provider.uri": f"jceks://file@{disk.folder('store')}/kms.keystore"})
         httpd.start()
         client = Client(httpd.port)
         assert client.create("k", length=128).status == 201
@@ -107,13 +102,8 @@ def test_keystore_after_a_recovery(httpd: Httpd, how: str) -> None:
 def test_tokens_on_a_full_disk(httpd: Httpd) -> None:
     httpd.allow("KMS0324", "KMS0325", "KMS0601")
     httpd.children = ONE_CHILD
-    log = httpd.audit_log
-    with SmallDisk(httpd) as disk:
-        httpd.audit_log = log
-        folder = disk.path / "tokens"
-        folder.mkdir()
-        httpd.area.give(folder)
-        httpd.directives.append(f"KMSTokenFile {folder}/journal")
+    with SmallDisk(httpd, audit=False) as disk:
+        httpd.directives.append(f"KMSTokenFile {disk.folder('tokens')}/journal")
         httpd.start()
         client = Client(httpd.port)
         assert get(client, "u").status == 200

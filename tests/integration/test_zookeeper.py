@@ -11,6 +11,7 @@ import socket
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from client import Client
@@ -22,6 +23,20 @@ SIGNER = "hadoop.kms.authentication.signer.secret.provider"
 MANAGER = "hadoop.kms.authentication.zk-dt-secret-manager"
 # A ZooKeeper that is away, and what is refused meanwhile.
 AWAY = ("KMS0331", "KMS0333", "KMS0334", "KMS0340", "KMS0508", "KMS0601", "KMS0311")
+
+
+def start_server(folder: Path, port: int, *arguments: str) -> subprocess.Popen:
+    """A ZooKeeper, whose words are in folder/out; see tests/interop/zookeeper."""
+    with (folder / "out").open("wb") as out:
+        return subprocess.Popen([TOP / "tests/interop/zookeeper", "--dir", folder, "--port", str(port), *arguments],
+                                stdout=out, stderr=out, preexec_fn=die_with_parent)
+
+
+def wait_until_served(nodes: list[Httpd]) -> None:
+    """By every child: each call of these may reach another one."""
+    for node in nodes:
+        wait_for("the node to serve", lambda c=Client(node.port, fresh=True): all(
+            c.names().status == 200 and get(c, "u").status == 200 for _ in range(20)), 60)
 
 
 class Ensemble:
@@ -43,10 +58,7 @@ class Ensemble:
 
     def start(self) -> None:
         for i, folder in enumerate(self.folders):
-            with (folder / "out").open("wb") as out:
-                self.processes.append(subprocess.Popen(
-                    [TOP / "tests/interop/zookeeper", "--dir", folder, "--port", str(self.clients[i]), "--id", str(i + 1),
-                     "--offline"], stdout=out, stderr=out, preexec_fn=die_with_parent))
+            self.processes.append(start_server(folder, self.clients[i], "--id", str(i + 1), "--offline"))
         self.wait_for_all()
 
     def wait_for_all(self) -> None:
@@ -130,9 +142,7 @@ def test_httpd_is_there_before_zookeeper(nodes: list[Httpd], ensemble: Ensemble)
             assert answer.status == 503 and answer.cookie() is None
         assert client.call("GET", "keys/names", user=None).status == 401
     ensemble.start()
-    for node in nodes:
-        wait_for("the node to serve", lambda c=Client(node.port, fresh=True): all(
-            c.names().status == 200 and get(c, "u").status == 200 for _ in range(20)), 60)
+    wait_until_served(nodes)
     check_shared(nodes)
     assert [set(node.child_pids()) for node in nodes] == pids
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 from client import Client
-from harness import TOP, Area, Httpd, die_with_parent, free_port, wait_for
+from harness import Area, Httpd, free_port, wait_for
 from kdc import Kdc
-from test_zookeeper import AWAY, MANAGER, SIGNER, check_shared
-from tls import Authority, openssl
+from test_zookeeper import AWAY, MANAGER, SIGNER, check_shared, start_server, wait_until_served
+from tls import Authority
 from tokens import get, issue, use
 
 USUAL = {"KMS0330", "KMS0342", "KMS0351"}  # connected; who makes the first secrets and the first key
@@ -27,10 +26,7 @@ class Server:
         self.folder = area.path / "zookeeper"
         self.folder.mkdir()
         (self.folder / "extra.cfg").write_text(extra)
-        with (self.folder / "out").open("wb") as out:
-            self.process = subprocess.Popen(
-                [TOP / "tests/interop/zookeeper", "--dir", self.folder, "--port", str(self.port), "--offline", "--", *options],
-                stdout=out, stderr=out, preexec_fn=die_with_parent)
+        self.process = start_server(self.folder, self.port, "--offline", "--", *options)
         wait_for("ZooKeeper", lambda: self.starts() == 1, 60)
 
     def starts(self) -> int:
@@ -52,13 +48,6 @@ def pair(registry, area: Area) -> list[Httpd]:
         node.usual |= USUAL
         node.allow(*AWAY)  # ZooKeeper ends before them
     return nodes
-
-
-def wait_until_served(nodes: list[Httpd]) -> None:
-    """By every child: each call of these may reach another one."""
-    for node in nodes:
-        wait_for("the node to serve", lambda c=Client(node.port, fresh=True): all(
-            c.names().status == 200 == get(c, "u").status for _ in range(20)), 60)
 
 
 def serve(nodes: list[Httpd]) -> None:
@@ -120,7 +109,7 @@ def test_kerberos(registry, area: Area, kerberized: Server, kdc: Kdc) -> None:
     stranger.allow(*AWAY)
     stranger.start()
     client = Client(stranger.port)
-    wait_for("the refusal", lambda: "not authenticated" in stranger.error_log.read_text() or "NoAuth" in stranger.error_log.read_text(), 30)
+    wait_for("the refusal", lambda: any(text in stranger.log_text() for text in ("not authenticated", "NoAuth")), 30)
     assert get(client, "alice").status == 503 and client.names().status == 503
 
 
@@ -160,7 +149,7 @@ def test_no_ticket(registry, area: Area, kerberized: Server, kdc: Kdc) -> None:
     node.start()
     client = Client(node.port)
     assert get(client, "alice").status == 503
-    wait_for("the reason", lambda: f"no ticket for late/localhost@TEST.REALM by {keytab}" in node.error_log.read_text(), 30)
+    wait_for("the reason", lambda: f"no ticket for late/localhost@TEST.REALM by {keytab}" in node.log_text(), 30)
     fresh = kdc.keytab("late.keytab", "late/localhost").read_bytes()
     assert fresh != stale
     keytab.chmod(0o600)
