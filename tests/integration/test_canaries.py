@@ -39,7 +39,9 @@ class Canaries:
 
     def forms(self, value: bytes) -> set[bytes]:
         found = {value, value.hex().encode(), value.hex().upper().encode(), value.hex(" ").encode(),
-                 value.hex(":").encode(), urllib.parse.quote_from_bytes(value, safe="").encode()}
+                 value.hex(":").encode()}
+        # A slash is left as it is by those who quote a whole path.
+        found |= {urllib.parse.quote_from_bytes(value, safe).encode() for safe in ("", "/")}
         for skip in range(3):
             # In base64 of a longer text: what is left when the characters that depend on the neighbours are cut off.
             text = base64.b64encode(b"\0" * skip + value).rstrip(b"=")
@@ -56,9 +58,11 @@ class Canaries:
 
 def test_finds_are_found() -> None:
     c = Canaries()
-    value = c.plant("x", secrets.token_bytes(20))
+    # Every byte value once: quoting and both alphabets of base64 treat some of them differently.
+    value = c.plant("x", bytes(secrets.SystemRandom().sample(range(256), 256)))
     for text in (value, value.hex().encode(), base64.b64encode(value), base64.b64encode(b"a" + value + b"b"),
-                 base64.urlsafe_b64encode(b"ab" + value), urllib.parse.quote_from_bytes(value).encode()):
+                 base64.urlsafe_b64encode(b"ab" + value), urllib.parse.quote_from_bytes(value).encode(),
+                 urllib.parse.quote_from_bytes(value, safe="").encode()):
         assert c.finds({"here": b"some " + text + b" text", "there": b""}) == ["x in here"]
 
 
