@@ -152,19 +152,21 @@ def test_red(httpd: Httpd) -> None:
     wait_for("a green page", lambda: b"<title>KMS ok" in page(httpd).body)
 
 
+def screenshot(url: str, own: Path, name: str, *more: str) -> None:
+    """The browser draws it, and has nothing to complain about: no violation of the policy, no error."""
+    shot = Path(os.environ.get("KMS_SCREENSHOT_DIR", own)) / f"status-{name}.png"
+    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+               "--disable-component-update", "--disable-sync", "--disable-quic", "--hide-scrollbars", "--enable-logging=stderr",
+               "--window-size=1280,2200", f"--user-data-dir={own}/profile", *more]
+    done = subprocess.run([*command, f"--screenshot={shot}", url], capture_output=True, text=True, timeout=180, check=True)
+    complaints = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    assert not complaints, complaints
+    assert shot.stat().st_size > 20000  # a page with text, and not a white one
+
+
 @pytest.mark.skipif(BROWSER is None, reason="there is no chromium")
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_in_a_browser(server: Httpd, dark: bool) -> None:
-    """The browser draws it, and has nothing to complain about: no violation of the policy, no error."""
     with tempfile.TemporaryDirectory() as own:
-        shot = Path(os.environ.get("KMS_SCREENSHOT_DIR", own)) / f"status-{'dark' if dark else 'light'}.png"
-        url = f"http://127.0.0.1:{server.port}/kms/status?user.name=root"
-        command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
-                   "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic",
-                   "--hide-scrollbars", "--enable-logging=stderr", "--window-size=1280,2200",
-                   f"--user-data-dir={own}/profile", *(["--force-dark-mode"] if dark else [])]
-        done = subprocess.run([*command, f"--screenshot={shot}", url], capture_output=True, text=True, timeout=180,
-                              check=True)
-        complaints = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-        assert not complaints, complaints
-        assert shot.stat().st_size > 20000  # a page with text, and not a white one
+        screenshot(f"http://127.0.0.1:{server.port}/kms/status?user.name=root", Path(own), "dark" if dark else "light",
+                   *(["--force-dark-mode"] if dark else []))

@@ -27,12 +27,12 @@ free_port() {
   PYTHONPATH=$top/tests/integration "${PYTHON3:-python3}" -c 'import harness; print(harness.free_port())'
 }
 
-# serve NAME: starts a server and sets url to where it answers.
+# serve NAME [OPTION...]: starts a server and sets url to where it answers.
 serve() {
   local out=$area/$1.out i
   : >"$out"
   "$top/tools/quickstart" --no-install --conf "$area/conf" --port "$(free_port)" --log-dir "$area/$1" \
-    --directive 'KMSKeystoreIterations 10000' >"$out" &
+    --directive 'KMSKeystoreIterations 10000' "${@:2}" >"$out" &
   servers+=($!)
   for ((i = 0; i < 600; i++)); do
     url=$(sed -n 's/^KMS ready //p' "$out")
@@ -49,8 +49,10 @@ sed -i "s|</configuration>|$(demo_property hadoop.kms.proxyuser.gateway.users '*
 serve first
 first=$url
 serve second
+second=$url
+serve limited --directive 'KMSRateLimit user decrypt 20/minute burst=3'
 rc=0
-run_step "$top/tests/interop/run" --url "$first" --url2 "$url" --conf "$area/conf" --proxy-user gateway "$@" || rc=$?
+run_step "$top/tests/interop/run" --url "$first" --url2 "$second" --limited-url "$url" --conf "$area/conf" --proxy-user gateway "$@" || rc=$?
 if [ "$rc" != 0 ]; then
   tail -n 40 "$area"/*/error_log || true
 fi
