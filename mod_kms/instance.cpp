@@ -227,6 +227,8 @@ bool Instance::open_keys(const InstanceOptions& options, std::vector<std::string
   store.owner_uid = options.uid;
   store.owner_gid = options.gid;
   store.trustee = settings_.trustee;
+  store.user_name = options.user_name;
+  store.hsm = settings_.hsm;
   auto opened = open_keystore(std::move(store), logger_, options.check_only);
   if (!opened.ok()) {
     // A mistake in the URI has a place; what is wrong with the keystore itself has the file's path.

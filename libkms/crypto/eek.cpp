@@ -98,6 +98,23 @@ Result<void> EekCipher::crypt(ByteView iv, ByteView in, std::span<std::uint8_t> 
   return {};
 }
 
+Result<void> append_eek_counters(ByteView iv, std::size_t size, Bytes& out) {
+  if (iv.size() != kEekIvSize) return wrong_iv();
+  std::array<std::uint8_t, kEekIvSize> counter;
+  for (std::size_t i = 0; i < kEekIvSize; ++i) counter[i] = static_cast<std::uint8_t>(~iv[i]);
+  for (std::size_t done = 0; done < size; done += kEekIvSize) {
+    out.insert(out.end(), counter.begin(), counter.end());
+    // 128 bits, big-endian, past the end to zero: as AES-CTR counts in Java and OpenSSL.
+    for (std::size_t i = kEekIvSize; i-- > 0 && ++counter[i] == 0;) {
+    }
+  }
+  return {};
+}
+
+void eek_xor(ByteView a, ByteView b, std::span<std::uint8_t> out) noexcept {
+  for (std::size_t i = 0; i < out.size(); ++i) out[i] = static_cast<std::uint8_t>(a[i] ^ b[i]);
+}
+
 Result<void> eek_crypt(ByteView kek, ByteView iv, ByteView in, std::span<std::uint8_t> out) {
   // The IV is looked at first, as Java does.
   if (iv.size() != kEekIvSize) return wrong_iv();

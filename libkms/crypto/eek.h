@@ -38,6 +38,13 @@ class EekCipher {
   evp_cipher_ctx_st* context_;  // of a pool of the thread
 };
 
+// For a KEK that only encrypts blocks, in an HSM: appends the counter blocks whose encryption is
+// the keystream for size bytes under this IV, whole blocks. The IV must have 16 bytes; else
+// ErrorKind::io with Java's message.
+Result<void> append_eek_counters(ByteView iv, std::size_t size, Bytes& out);
+// out = a XOR b, all of one length; in place is fine.
+void eek_xor(ByteView a, ByteView b, std::span<std::uint8_t> out) noexcept;
+
 // One use of an EekCipher. Thread-safe; does not allocate once the thread is warm.
 Result<void> eek_crypt(ByteView kek, ByteView iv, ByteView in, std::span<std::uint8_t> out);
 

@@ -40,9 +40,27 @@ constexpr KnownProperty take(std::string_view name, PropertyKind kind,
   return {name, kind, default_value, used, {}, min, max, field};
 }
 
+constexpr std::string_view kHsm = "mod_kms's own: of the provider hsm://, see hsm.md";
+
+constexpr KnownProperty hsm(KnownProperty property) {
+  property.note = kHsm;
+  return property;
+}
+
 constexpr KnownProperty kProperties[] = {
     take("hadoop.kms.key.provider.uri", text, "jceks://file@/${user.home}/kms.keystore",
          &S::key_provider_uri),
+    hsm(take("hadoop.kms.hsm.token", text, {}, [](S& s) { return &s.hsm.token; })),
+    hsm(take("hadoop.kms.hsm.library", text, {}, [](S& s) { return &s.hsm.library; })),
+    hsm(take("hadoop.kms.hsm.pin-file", text, {}, [](S& s) { return &s.hsm.pin_file; })),
+    hsm(take(
+        "hadoop.kms.hsm.timeout.ms", integer, "10000", [](S& s) { return &s.hsm.timeout_ms; }, 100,
+        600000)),
+    hsm(take(
+        "hadoop.kms.hsm.sessions", integer, "8", [](S& s) { return &s.hsm.sessions; }, 1, 1024)),
+    hsm(take(
+        "hadoop.kms.hsm.batch.bytes", integer, "4096", [](S& s) { return &s.hsm.batch_bytes; }, 32,
+        1048576)),
     take("hadoop.security.keystore.java-keystore-provider.password-file", text, {},
          &S::keystore_password_file),
     take("hadoop.kms.trustee.password-file", text, {},

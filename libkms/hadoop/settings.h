@@ -14,6 +14,7 @@
 #include "auth/tokens/token_manager.h"
 #include "core/result.h"
 #include "hadoop/configuration.h"
+#include "keystore/pkcs11/options.h"
 #include "keystore/postgres/options.h"
 #include "limits/rules.h"
 #include "zookeeper/options.h"
@@ -46,6 +47,7 @@ struct Settings {
   std::string
       keystore_password_file;     // absolute path in conf_dir; empty when the property is unset
   TrusteeOptions trustee;         // hadoop.kms.trustee.*, for a provider trustee://
+  pkcs11::HsmOptions hsm;         // hadoop.kms.hsm.*
   bool key_authorization = true;  // hadoop.kms.key.authorization.enable
   std::string default_cipher;     // hadoop.security.key.default.cipher
   std::int32_t default_bit_length = 128;  // hadoop.security.key.default.bitlength
@@ -73,7 +75,7 @@ struct Settings {
 
   std::int64_t audit_aggregation_window_ms = 10000;
   std::vector<ProxyUserRule> proxy_users;
-  std::string http_administrators;  // hadoop.kms.http.administrators, an ACL; blanks kept
+  std::string http_administrators;   // hadoop.kms.http.administrators, an ACL; blanks kept
   std::string group_static_mapping;  // hadoop.user.group.static.mapping.overrides
   std::int64_t group_cache_s = 300;  // hadoop.security.groups.cache.secs
   std::int64_t group_negative_cache_s = 30;

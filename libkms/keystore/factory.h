@@ -10,6 +10,7 @@
 #include "core/result.h"
 #include "core/secret.h"
 #include "keystore/keystore.h"
+#include "keystore/pkcs11/options.h"
 #include "keystore/postgres/options.h"
 
 namespace kms {
@@ -21,10 +22,12 @@ struct KeyStoreOptions {
   int lock_timeout_ms = 30000;
   uid_t owner_uid = static_cast<uid_t>(-1);  // who serves, when a root parent makes files
   gid_t owner_gid = static_cast<gid_t>(-1);
+  std::string user_name;   // of owner_uid
   TrusteeOptions trustee;  // of a store in PostgreSQL
+  pkcs11::HsmOptions hsm;  // of hsm://
 };
 
-// Opens the keystore that the URI's scheme names: jceks, trustee. Other schemes are an error
+// Opens the keystore that the URI's scheme names: jceks, trustee, hsm. Other schemes are an error
 // (configuration) that says what there is. check_only changes nothing on disk.
 Result<std::unique_ptr<KeyStore>> open_keystore(KeyStoreOptions options, Logger& logger,
                                                 bool check_only);

@@ -90,6 +90,14 @@ Answer version_answer(std::string_view name, std::string_view version_name,
   return answer;
 }
 
+// Java has no store without material. A client that gets null instead of it would fail later, and
+// elsewhere; this class ends its call at once.
+Result<void> require_material(const KeyVersion& version) {
+  if (!version.material.empty()) return {};
+  return Error(ErrorKind::unsupported, "The material of " + version.version_name +
+                                           " never leaves the HSM, so it cannot be read");
+}
+
 std::string user_provided(const Secret* material) {
   return std::string("UserProvidedMaterial:") + (material != nullptr ? "true" : "false");
 }
@@ -240,6 +248,7 @@ Result<Answer> run_current(Exchange& x) {
   if (*found == nullptr) return missing_object();
   x.version = *found;
   x.audit_version = x.version->version_name;
+  KMS_TRY(require_material(**found));
   return version_answer(x.name, requested_version_name(x.name, **found), **found, true);
 }
 
@@ -250,13 +259,13 @@ Result<Answer> run_versions(Exchange& x) {
   JsonPtr list(json_array());
   std::vector<ByteView> materials;
   for (const VersionPtr& version : *found) {
+    KMS_TRY(require_material(*version));
     const ByteView material = version->material.view();
-    const bool shown = !material.empty();
-    if (shown) materials.push_back(material);
-    json_array_append_new(list.get(),
-                          hadoop::key_version_json(x.name, requested_version_name(x.name, *version),
-                                                   shown ? &material : nullptr)
-                              .release());
+    materials.push_back(material);
+    json_array_append_new(
+        list.get(),
+        hadoop::key_version_json(x.name, requested_version_name(x.name, *version), &material)
+            .release());
   }
   Answer answer;
   answer.secret_text = hadoop::dump_with_materials(list.get(), materials);
@@ -280,6 +289,7 @@ Result<void> resolve_version(Exchange& x) {
 
 Result<Answer> run_version(Exchange& x) {
   if (x.version == nullptr) return missing_object();
+  KMS_TRY(require_material(*x.version));
   return version_answer(x.audit_key, x.name, *x.version, true);
 }
 

@@ -6,6 +6,7 @@
 #include "command.h"
 #include "config_command.h"
 #include "help.h"
+#include "hsm_commands.h"
 #include "key_commands.h"
 #include "keystore_commands.h"
 #include "store_commands.h"
@@ -126,6 +127,10 @@ constexpr OptionSpec kRepair[] = {
      "@file"},
 };
 
+constexpr OptionSpec kReconcile[] = {
+    {"destroy", "ID", "destroy the object of an orphan; may be repeated", "", true},
+};
+
 constexpr OptionSpec kMigrate[] = {
     {"from", "KEYSTORE", "the keystore to copy from: a URI or a file", "@file"},
     {"to", "KEYSTORE", "the keystore to copy to: a URI or a file", "@file"},
@@ -156,6 +161,31 @@ constexpr CommandSpec kCommands[] = {
     {"config", "check", "", 0, 0, "",
      "checks the configuration as apachectl configtest, and shows what is in force", kConfigCheck,
      true, false, run_config_check},
+    {"hsm",
+     "doctor",
+     "",
+     0,
+     0,
+     "",
+     "logs in to the HSM, makes a trial key, and reports what there is",
+     {},
+     true,
+     false,
+     run_hsm_doctor},
+    {"hsm", "reconcile", "", 0, 0, "",
+     "compares the keys of the HSM with the file of metadata, version by version", kReconcile, true,
+     false, run_hsm_reconcile},
+    {"hsm",
+     "status",
+     "",
+     0,
+     0,
+     "",
+     "the HSM, its limits, and which key versions are not in order",
+     {},
+     true,
+     false,
+     run_hsm_status},
     {"key", "list", "", 0, 0, "", "the names of all keys", kList, false, true, run_key_list},
     {"key",
      "show",

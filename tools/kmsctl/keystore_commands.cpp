@@ -28,7 +28,7 @@ Result<KeystoreAccess> file_access(const Invocation& call) {
   if (!conf.ok()) return std::move(conf).error();
   auto access = keystore_access(*conf, call.arguments.empty() ? "" : call.arguments.front(),
                                 call.get("password-file"));
-  if (access.ok() && access->path.empty())
+  if (access.ok() && (access->path.empty() || !access->uri.starts_with("jceks:")))
     return Error(ErrorKind::configuration,
                  access->uri + ": is no keystore file that can be looked into");
   return access;

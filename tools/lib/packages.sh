@@ -29,6 +29,7 @@ build  pc:krb5             libkrb5-dev      krb5-devel         krb5-devel
 build  pc:libcurl           libcurl4-openssl-dev libcurl-devel  libcurl-devel
 build  hdr:zookeeper/zookeeper.h libzookeeper-mt-dev - -
 build  pc:libpq             libpq-dev        libpq-devel        postgresql-devel
+build  pc:p11-kit-1         libp11-kit-dev   p11-kit-devel      p11-kit-devel
 serve  httpd                apache2-bin      httpd-core         apache2-event
 serve  cmd:curl             curl             curl               curl
 serve  cmd:setsid           util-linux       util-linux         util-linux
@@ -49,6 +50,10 @@ java   cmd:mvn              maven            maven              maven
 java   cmd:cmake            cmake            -                  -
 java   hdr:sasl/sasl.h      libsasl2-dev     -                  -
 java   sasl:gssapiv2        libsasl2-modules-gssapi-mit -       -
+check  cmd:softhsm2-util    softhsm2         softhsm            -
+check  cmd:p11-kit          p11-kit          p11-kit            p11-kit
+check  cmd:pkcs11-tool      opensc           opensc             opensc
+check  p11:p11-kit-client.so p11-kit-modules p11-kit-server    -
 check  cmd:shellcheck       shellcheck       ShellCheck         ShellCheck
 check  cmd:chromium|chromium-browser chromium -      -
 sanit  lib:libasan.so       -                libasan            libasan8
@@ -116,6 +121,7 @@ met() {
     module:*) [ -e "$(find_module_dir)/mod_$what.so" ] ;;
     pc:*) have pkg-config && pkg-config --exists "$what" ;;
     hdr:*) [ -e "/usr/include/$what" ] || echo "#include <$what>" | ${CC:-cc} -E - >/dev/null 2>&1 ;;
+    p11:*) have pkg-config && [ -e "$(pkg-config --variable=p11_module_path p11-kit-1)/$what" ] ;;
     lib:*) [ "$(${CXX:-g++} -print-file-name="$what" 2>/dev/null)" != "$what" ] ;;
     mod:*) has_httpd_module "$what" ;;
     python:*) find_python "$what" >/dev/null ;;

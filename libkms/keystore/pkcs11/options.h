@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace kms::pkcs11 {
+
+// hadoop.kms.hsm.*: which token, and how it is talked to.
+struct HsmOptions {
+  std::string token;                // RFC 7512 URI that names the token
+  std::string library;              // the PKCS#11 module; empty: that of the profile
+  std::string pin_file;             // empty: hsm-pin of systemd's credentials
+  std::int64_t timeout_ms = 10000;  // longest wait for one call of the library
+  std::int64_t sessions = 8;        // most that one process opens beside the one of its login
+  std::int64_t batch_bytes = 4096;  // most that one C_Encrypt is given; a multiple of 16
+};
+
+}  // namespace kms::pkcs11

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+// Lookups and the cryptography of EEKs.
+#include "keystore/pkcs11/store.h"
+
+#include "core/clock.h"
+#include "crypto/random.h"
+#include "keystore/jceks/alias.h"
+#include "keystore/pkcs11/login_check.h"
+
+namespace kms::pkcs11 {
+namespace {
+
+using jceks::FoldedAlias;
+
+const TokenVersion& token_version(const VersionPtr& version) {
+  // Every version that this store gives out is one.
+  return static_cast<const TokenVersion&>(*version);
+}
+
+TokenOptions token_options(const StoreOptions& options, const Profile& profile) {
+  TokenOptions out;
+  out.library = options.hsm.library.empty() ? std::string(profile.library) : options.hsm.library;
+  out.timeout_ms = options.hsm.timeout_ms;
+  out.sessions = options.hsm.sessions;
+  out.batch_bytes = options.hsm.batch_bytes / static_cast<std::int64_t>(kBlock) * kBlock;
+  return out;
+}
+
+}  // namespace
+
+// The free word of the lock file remembers the configuration whose PIN was refused.
+TokenStore::TokenStore(StoreOptions options, const Profile& profile, TokenAddress address,
+                       Secret pin, Logger& logger, StatePtr first, bool check_only)
+    : options_(std::move(options)),
+      profile_(profile),
+      logger_(logger),
+      check_only_(check_only),
+      configuration_(static_cast<std::uint64_t>(now_us())),
+      file_(parse_store_uri(options_.uri)->path, {options_.owner_uid, options_.owner_gid},
+            options_.lock_timeout_ms, logger, std::move(first)),
+      token_(token_options(options_, profile), std::move(address), std::move(pin), logger,
+             {[this] { return file_.lock().counter().load() == configuration_; },
+              [this] { file_.lock().counter().store(configuration_); }}) {}
+
+TokenStore::~TokenStore() {
+  detach();
+}
+
+Health TokenStore::condition() const noexcept {
+  const Health token = token_.condition();
+  return token.state != HealthState::good ? token : file_.condition();
+}
+
+Result<void> TokenStore::attach() {
+  if (check_only_) return {};
+  // Before this process has threads.
+  set_environment(profile_);
+  auto opened = file_.attach();
+  token_.start();
+  return opened;
+}
+
+void TokenStore::detach() noexcept {
+  token_.stop();
+}
+
+void TokenStore::poll() noexcept {
+  if (check_only_) return;
+  try {
+    file_.poll();
+    mend_pending();
+  } catch (const std::exception& e) {
+    log(LogLevel::error, "KMS0152", e.what());
+  }
+}
+
+Result<void> TokenStore::invalidate(std::string_view) {
+  if (!check_only_) file_.look();
+  return {};
+}
+
+KeyStoreSize TokenStore::size() {
+  const StatePtr state = file_.latest();
+  KeyStoreSize size;
+  size.keys = static_cast<std::int64_t>(state->keys.size());
+  for (const auto& [name, record] : state->keys)
+    size.versions += static_cast<std::int64_t>(record.versions.size());
+  return size;
+}
+
+Result<std::vector<std::string>> TokenStore::names() {
+  auto seen = file_.state();
+  if (!seen.ok()) return std::move(seen).error();
+  std::vector<std::string> out;
+  for (const auto& [name, record] : (*seen)->keys) out.push_back(name);
+  return out;
+}
+
+Result<MetadataPtr> TokenStore::metadata(std::string_view name) {
+  auto seen = file_.state();
+  if (!seen.ok()) return std::move(seen).error();
+  const KeyRecord* record = (*seen)->find(FoldedAlias(name).view());
+  return record != nullptr ? record->metadata : MetadataPtr();
+}
+
+Result<VersionPtr> TokenStore::version(std::string_view version_name) {
+  const auto base = base_name(version_name);
+  if (!base) return VersionPtr();
+  auto found = versions(*base);
+  if (!found.ok()) return std::move(found).error();
+  const FoldedAlias wanted(version_name);
+  for (VersionPtr& each : *found)
+    if (each->version_name == wanted.view()) return std::move(each);
+  return VersionPtr();
+}
+
+Result<VersionPtr> TokenStore::current_version(std::string_view name) {
+  auto seen = file_.state();
+  if (!seen.ok()) return std::move(seen).error();
+  const KeyRecord* record = (*seen)->find(FoldedAlias(name).view());
+  if (record == nullptr || record->versions.empty()) return VersionPtr();
+  const TokenVersionPtr& last = record->versions.back();
+  return last->number == record->metadata->versions - 1 ? VersionPtr(last) : VersionPtr();
+}
+
+Result<std::vector<VersionPtr>> TokenStore::versions(std::string_view name) {
+  auto seen = file_.state();
+  if (!seen.ok()) return std::move(seen).error();
+  const KeyRecord* record = (*seen)->find(FoldedAlias(name).view());
+  if (record == nullptr) return std::vector<VersionPtr>();
+  return std::vector<VersionPtr>(record->versions.begin(), record->versions.end());
+}
+
+Result<std::vector<Eek>> TokenStore::generate_eeks(std::string_view name, std::size_t count) {
+  auto current = current_version(name);
+  if (!current.ok()) return std::move(current).error();
+  std::vector<Eek> eeks;
+  if (*current == nullptr || count == 0) return eeks;
+  const auto& key = token_version(*current).key;
+  const std::size_t size = static_cast<std::size_t>(key->bits) / 8;  // a DEK is as long as its KEK
+  Bytes counters;
+  eeks.reserve(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    Eek& eek = eeks.emplace_back();
+    eek.wrapped_by = *current;
+    KMS_TRY(fill_public(eek.iv));
+    KMS_TRY(append_eek_counters(eek.iv, size, counters));
+  }
+  auto stream = token_.encrypt(key, counters);
+  if (!stream.ok()) return std::move(stream).error();
+  const std::size_t step = counters.size() / count;
+  Secret dek(size);
+  for (std::size_t i = 0; i < count; ++i) {
+    KMS_TRY(fill_private({dek.data(), size}));
+    eeks[i].material.resize(size);
+    eek_xor(dek.view(), stream->view().subspan(i * step, size), eeks[i].material);
+  }
+  return eeks;
+}
+
+Result<Secret> TokenStore::decrypt_eek(const VersionPtr& kek, ByteView iv, ByteView eek) {
+  Bytes counters;
+  KMS_TRY(append_eek_counters(iv, eek.size(), counters));
+  auto stream = token_.encrypt(token_version(kek).key, counters);
+  if (!stream.ok()) return std::move(stream).error();
+  Secret dek(eek.size());
+  eek_xor(eek, stream->view().first(eek.size()), {dek.data(), dek.size()});
+  return dek;
+}
+
+// The DEK itself never stands in memory: both keystreams are laid over the EEK.
+Result<void> TokenStore::reencrypt_eeks(const VersionPtr& from, const VersionPtr& to,
+                                        std::span<WrappedDek> eeks) {
+  Bytes counters;
+  for (const WrappedDek& eek : eeks)
+    KMS_TRY(append_eek_counters(eek.iv, eek.material.size(), counters));
+  if (from == to) return {};
+  auto old_stream = token_.encrypt(token_version(from).key, counters);
+  if (!old_stream.ok()) return std::move(old_stream).error();
+  auto new_stream = token_.encrypt(token_version(to).key, counters);
+  if (!new_stream.ok()) return std::move(new_stream).error();
+  std::size_t at = 0;
+  Secret both;
+  for (WrappedDek& eek : eeks) {
+    const std::size_t size = eek.material.size();
+    if (both.size() != size) both = Secret(size);
+    eek_xor(old_stream->view().subspan(at, size), new_stream->view().subspan(at, size),
+            {both.data(), size});
+    eek_xor(eek.material, both.view(), eek.material);
+    at += (size + kBlock - 1) / kBlock * kBlock;
+  }
+  return {};
+}
+
+}  // namespace kms::pkcs11

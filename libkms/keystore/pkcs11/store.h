@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <string>
+
+#include "keystore/pkcs11/metadata_file.h"
+#include "keystore/pkcs11/pkcs11_store.h"
+#include "keystore/pkcs11/profile.h"
+#include "keystore/pkcs11/token.h"
+
+namespace kms::pkcs11 {
+
+// The store of one process. A key is usable when its object is in the token and the file says so:
+// it is made in this order, and undone in the other. Before either, the file notes what is about to
+// happen (Pending), so that a crash in between leaves nothing that nobody knows of.
+class TokenStore final : public KeyStore {
+ public:
+  TokenStore(StoreOptions options, const Profile& profile, TokenAddress address, Secret pin,
+             Logger& logger, StatePtr first, bool check_only);
+  ~TokenStore() override;
+
+  const std::string& uri() const override { return options_.uri; }
+  Health condition() const noexcept override;
+  Result<void> attach() override;
+  void detach() noexcept override;
+  void poll() noexcept override;
+  KeyStoreSize size() override;
+  Result<std::vector<std::string>> names() override;
+  Result<MetadataPtr> metadata(std::string_view name) override;
+  Result<VersionPtr> version(std::string_view version_name) override;
+  Result<VersionPtr> current_version(std::string_view name) override;
+  Result<std::vector<VersionPtr>> versions(std::string_view name) override;
+  Result<VersionPtr> create(std::string_view name, const KeyOptions& options,
+                            const Secret* material, const Approval& approval) override;
+  Result<VersionPtr> roll(std::string_view name, const Secret* material,
+                          const Approval& approval) override;
+  Result<void> remove(std::string_view name, const Approval& approval) override;
+  Result<void> invalidate(std::string_view name) override;
+
+  Result<std::vector<Eek>> generate_eeks(std::string_view name, std::size_t count) override;
+  Result<Secret> decrypt_eek(const VersionPtr& kek, ByteView iv, ByteView eek) override;
+  Result<void> reencrypt_eeks(const VersionPtr& from, const VersionPtr& to,
+                              std::span<WrappedDek> eeks) override;
+
+ private:
+  // store_write.cpp
+  Result<VersionPtr> add_version(const WriteLock::Turn& turn, StatePtr base,
+                                 const KeyMetadata& metadata, const Approval& approval);
+  Result<void> make_object(KeyRef& key);
+  Result<bool> destroy_object(const std::string& id, const std::string& label);
+  Result<void> able_to_change() const;
+  void mend_pending();
+  bool mend(const Pending& pending);
+
+  void log(LogLevel level, const char* id, const std::string& text) noexcept {
+    logger_.log(level, id, options_.uri + ": " + text);
+  }
+
+  const StoreOptions options_;
+  const Profile& profile_;
+  Logger& logger_;
+  const bool check_only_;
+  const std::uint64_t configuration_;  // of the PIN: what the processes of one start share
+  MetadataFile file_;
+  Token token_;
+  std::int64_t next_mending_ms_ = 0;
+};
+
+}  // namespace kms::pkcs11

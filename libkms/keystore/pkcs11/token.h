@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <p11-kit/pkcs11.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "core/health.h"
+#include "core/log.h"
+#include "core/result.h"
+#include "core/secret.h"
+#include "keystore/pkcs11/address.h"
+#include "keystore/pkcs11/keys.h"
+
+namespace kms::pkcs11 {
+
+struct TokenOptions {
+  std::string library;
+  std::int64_t timeout_ms = 10000;
+  std::int64_t sessions = 8;
+  std::int64_t batch_bytes = 4096;
+};
+
+// Whether a PIN that was refused may be tried again: never with the same configuration, by none of
+// its processes, as the token would lock. Any thread.
+struct PinGuard {
+  std::function<bool()> is_refused = [] { return false; };
+  std::function<void()> refuse = [] {};
+};
+
+// A token as the threads of one process use it. Library calls run on threads of its own, each with
+// its session, so that a caller waits no longer than the timeout whatever the library does, and
+// SIGPIPE in it kills nobody. A lost token answers unavailable at once, while one thread finalizes
+// the library, initializes it and logs in, with growing pauses, until it is back. Thread-safe.
+//
+// A library that hangs keeps its threads; callers are then refused at once until a call returns.
+class Token {
+ public:
+  // logger and guard must live until stop() has returned.
+  Token(TokenOptions options, TokenAddress address, Secret pin, Logger& logger, PinGuard guard);
+  ~Token();
+  Token(const Token&) = delete;
+  Token& operator=(const Token&) = delete;
+
+  // After the fork. Waits for the token at most the timeout; what is wrong shows in condition().
+  void start();
+  // Waits a moment for calls that run; what hangs is left behind. Then no call is of use.
+  void stop() noexcept;
+  bool ready() const noexcept;
+  Health condition() const noexcept;
+
+  // ECB encryption of whole blocks under the key. Concurrent calls for one key share library calls.
+  // Errors: unavailable; corrupt when the token has not, or no longer, this key.
+  Result<Secret> encrypt(std::shared_ptr<const KeyRef> key, ByteView blocks);
+
+  // Runs work on one of the threads. It may go on after the caller has given up, so it must own
+  // what it touches. Errors: unavailable, naming what; CKR_OK and ours become the result.
+  using Work = std::function<CK_RV(const Session&)>;
+  Result<void> run(const char* what, Work work);
+
+ private:
+  class Core;
+  std::shared_ptr<Core> core_;
+};
+
+// An answer of the library as an error of the request: corrupt for a key that is not there.
+Error token_error(const char* what, CK_RV rv, const std::string& label = {});
+
+}  // namespace kms::pkcs11

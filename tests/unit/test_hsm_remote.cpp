@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+// A token behind p11-kit's server, as an HSM in the network: it dies and comes back under load. Its
+// client forgets everything in a fork, writes into closed sockets, and knows no CTR.
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <atomic>
+
+#include "core/clock.h"
+#include "hsm_util.h"
+
+using namespace kms;
+using namespace kms::pkcs11;
+using unit::aes_key;
+using unit::assert_kind;
+using unit::eventually;
+using unit::Hsm;
+using unit::Log;
+using unit::need;
+
+namespace {
+
+// p11-kit server in a process group of its own, which ends with the object.
+class Server {
+ public:
+  explicit Server(const Hsm& hsm) : socket_(hsm.dir.path("socket")), library_(hsm.library) {
+    ::setenv("P11_KIT_SERVER_ADDRESS", ("unix:path=" + socket_).c_str(), 1);
+    start();
+  }
+  ~Server() { kill(); }
+  void start() {
+    pid_ = ::fork();
+    if (pid_ == 0) {
+      ::setpgid(0, 0);
+      const int null = ::open("/dev/null", O_RDWR);
+      for (int fd = 0; fd < 3; ++fd) ::dup2(null, fd);
+      ::execlp("p11-kit", "p11-kit", "server", "-f", "--provider", library_.c_str(), "-n",
+               socket_.c_str(), "pkcs11:", nullptr);
+      ::_exit(127);
+    }
+    ::setpgid(pid_, pid_);
+    if (!eventually([&] { return listens(); })) _fail("p11-kit server", 0);
+  }
+  void kill() {
+    if (pid_ <= 0) return;
+    ::kill(-pid_, SIGKILL);
+    ::waitpid(pid_, nullptr, 0);
+    ::unlink(socket_.c_str());
+    pid_ = -1;
+  }
+
+ private:
+  // The socket is there a moment before anybody listens.
+  bool listens() const {
+    const Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    struct sockaddr_un address {};
+    address.sun_family = AF_UNIX;
+    socket_.copy(address.sun_path, sizeof address.sun_path - 1);
+    return ::connect(fd.get(), reinterpret_cast<const struct sockaddr*>(&address),
+                     sizeof address) == 0;
+  }
+  const std::string socket_, library_;
+  pid_t pid_ = -1;
+};
+
+StoreOptions remote_options(const Hsm& hsm) {
+  StoreOptions options = hsm.options();
+  options.hsm.library = P11_CLIENT_MODULE;
+  return options;
+}
+
+bool usable() {
+  return !unit::softhsm_library().empty() && unit::exists(P11_CLIENT_MODULE) &&
+         std::system("command -v p11-kit >/dev/null") == 0;
+}
+
+void serves_and_checks(void**) {
+  if (!usable()) skip();
+  Hsm hsm;
+  Server server(hsm);
+  Log log;
+  // The check logs in in a process of its own: this one can still begin afterwards.
+  assert_true(open_store(remote_options(hsm), log, true).ok());
+  auto store = Hsm::open(log, remote_options(hsm));
+  for (const int bits : {128, 192, 256}) {
+    const std::string name = "k" + std::to_string(bits);
+    need(store->create(name, aes_key(bits), nullptr));
+    for (const Eek& eek : need(store->generate_eeks(name, 300)))
+      assert_int_equal(need(store->decrypt_eek(eek.wrapped_by, eek.iv, eek.material)).size() * 8,
+                       bits);
+  }
+  store.reset();
+  server.kill();
+  assert_kind(open_store(remote_options(hsm), log, true), ErrorKind::configuration,
+              "cannot be used");
+}
+
+// Killed with -9 while threads decrypt: nothing dies, nothing wrong is answered, and it is back
+// without a new process.
+void dies_under_load(void**) {
+  if (!usable()) skip();
+  Hsm hsm;
+  Server server(hsm);
+  Log log;
+  auto store = Hsm::open(log, remote_options(hsm));
+  need(store->create("k", aes_key(), nullptr));
+  const Eek eek = need(store->generate_eeks("k", 1))[0];
+  const Secret dek = need(store->decrypt_eek(eek.wrapped_by, eek.iv, eek.material));
+  std::atomic<bool> stop{false};
+  std::atomic<int> good{0}, refused{0}, bad{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 8; ++i)
+    threads.emplace_back([&] {
+      while (!stop) {
+        auto got = store->decrypt_eek(eek.wrapped_by, eek.iv, eek.material);
+        if (got.ok())
+          ++(got->equals(dek.view()) ? good : bad);
+        else
+          ++(got.error().kind == ErrorKind::unavailable ? refused : bad);
+        if (!got.ok()) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      }
+    });
+  for (int round = 1; round <= 2; ++round) {
+    const int before = good;
+    assert_true(eventually([&] { return good > before + 200; }));
+    server.kill();
+    assert_true(
+        eventually([&] { return log.count("KMS0141") >= static_cast<std::size_t>(round); }));
+    const int refused_before = refused;
+    assert_true(eventually([&] { return refused > refused_before; }));
+    server.start();
+    const std::int64_t restarted = steady_ms();
+    const int then = good;
+    assert_true(eventually([&] { return good > then + 50; }));
+    print_message("round %d: %d good, %d refused, healthy %d ms after the restart\n", round,
+                  good.load(), refused.load(), static_cast<int>(steady_ms() - restarted));
+  }
+  stop = true;
+  for (std::thread& thread : threads) thread.join();
+  assert_int_equal(bad.load(), 0);
+  assert_true(store->condition().state == HealthState::good);
+  need(store->roll("k", nullptr));
+}
+
+// The token is not there at the start of a process: it serves 503 and finds it later.
+void comes_later(void**) {
+  if (!usable()) skip();
+  Hsm hsm;
+  Server server(hsm);
+  server.kill();
+  Log log;
+  auto store = Hsm::open(log, remote_options(hsm));
+  assert_kind(store->create("k", aes_key(), nullptr), ErrorKind::unavailable);
+  assert_true(store->condition().state == HealthState::failing);
+  server.start();
+  assert_true(eventually([&] { return store->create("k", aes_key(), nullptr).ok(); }));
+}
+
+}  // namespace
+
+int main() {
+  ::signal(SIGPIPE, SIG_DFL);
+  const CMUnitTest tests[] = {
+      cmocka_unit_test(serves_and_checks),
+      cmocka_unit_test(dies_under_load),
+      cmocka_unit_test(comes_later),
+  };
+  return cmocka_run_group_tests(tests, nullptr, nullptr);
+}
