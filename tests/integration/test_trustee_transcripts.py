@@ -18,12 +18,9 @@ def module_server(module_registry) -> Httpd:
     server = module_registry.httpd()
     area = server.area
     with Postgres() as postgres:
-        postgres.configure(area, postgres.database())
+        postgres.configure(area, postgres.database(),
+                           site={f"hadoop.kms.proxyuser.proxyu.{what}": "*" for what in ("users", "hosts")})
         postgres.initialize(area)
-        site = (area.conf / "kms-site.xml").read_text()
-        rules = "".join(f"<property><name>hadoop.kms.proxyuser.proxyu.{what}</name><value>*</value></property>"
-                        for what in ("users", "hosts"))
-        area.write("kms-site.xml", site.replace("</configuration>", rules + "</configuration>"))
         area.write("kms-acls.xml", (DATA / "rest-transcripts-kms-acls.xml").read_bytes())
         server.directives.append(f'KMSTokenFile "{area.store}/tokens"')
         yield server

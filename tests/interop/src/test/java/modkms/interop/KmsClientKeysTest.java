@@ -11,6 +11,8 @@ import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeFalse;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.io.IOException;
 import java.security.InvalidParameterException;
@@ -21,6 +23,7 @@ import java.util.Map;
 import org.apache.hadoop.crypto.key.KeyProvider;
 import org.apache.hadoop.crypto.key.KeyProvider.KeyVersion;
 import org.apache.hadoop.crypto.key.KeyProvider.Metadata;
+import org.apache.hadoop.crypto.key.KeyProviderCryptoExtension;
 import org.apache.hadoop.crypto.key.kms.KMSClientProvider;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -215,6 +218,7 @@ class KmsClientKeysTest {
 
   @Test
   void recreatedKeyIsANewKey() throws Exception {
+    assumeFalse(TestServer.keepsDeletedKeys());
     String name = keys.name("again");
     KeyVersion old = kms.createKey(name, options(128));
     kms.rollNewVersion(name);
@@ -236,6 +240,21 @@ class KmsClientKeysTest {
       KeyProvider.KeyVersion dek = fresh.decryptEncryptedKey(fresh.generateEncryptedKey(name));
       assertEquals(32, dek.getMaterial().length);
     }
+  }
+
+  /** As with a Key Trustee KMS: the name is free once the key has been purged. */
+  @Test
+  void nameOfKeptKeyStaysTaken() throws Exception {
+    assumeTrue(TestServer.keepsDeletedKeys());
+    String name = keys.name("kept");
+    kms.createKey(name, options(128));
+    KeyProviderCryptoExtension.EncryptedKeyVersion eek = kms.generateEncryptedKey(name);
+    kms.deleteKey(name);
+    assertNull(kms.getMetadata(name));
+    assertFalse(kms.getKeys().contains(name));
+    assertThrows(IllegalArgumentException.class, () -> kms.decryptEncryptedKey(eek));
+    IOException e = assertThrows(IOException.class, () -> kms.createKey(name, options(128)));
+    assertTrue(e.getMessage().contains(name + " already exists") && e.getMessage().contains("purged"), e.getMessage());
   }
 
   @Test

@@ -68,6 +68,11 @@ final class TestServer {
     return null;
   }
 
+  /** Whether a deleted key is hidden until it is purged, as in a trustee:// store. */
+  static boolean keepsDeletedKeys() {
+    return Boolean.getBoolean("kms.keeps.deleted");
+  }
+
   static String keystorePassword() {
     return required("kms.keystore.password");
   }
