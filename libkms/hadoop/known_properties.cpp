@@ -17,12 +17,12 @@ constexpr std::int64_t kInt32Max = std::numeric_limits<std::int32_t>::max();
 
 constexpr std::string_view kNoJetty = "httpd's own directives do this";
 constexpr std::string_view kNoCache = "keys are looked up where they live, no cache to tune";
-constexpr std::string_view kNoQueue = "EEKs are made when asked for";
 constexpr std::string_view kWhitelist = "Location and Require of httpd say what is open";
 constexpr std::string_view kKind = "the KMS knows one kind only";
 constexpr std::string_view kDisconnect = "a process that ends closes its session";
 constexpr std::string_view kShutdown = "a process that ends does not wait for its session";
 constexpr std::int64_t kMaxSeconds = std::int64_t{100} * 365 * 86400;
+constexpr std::int64_t kMaxMilliseconds = kMaxSeconds * 1000;
 constexpr std::string_view kLimits =
     "mod_kms's own: the rules of KMSRateLimit with ';' between them, where that is not used";
 constexpr std::string_view kAlarms =
@@ -41,10 +41,14 @@ constexpr KnownProperty take(std::string_view name, PropertyKind kind,
 }
 
 constexpr std::string_view kHsm = "mod_kms's own: of the provider hsm://, see hsm.md";
+constexpr std::string_view kQueue = "of the provider hsm://; others make EEKs when asked for";
 
-constexpr KnownProperty hsm(KnownProperty property) {
-  property.note = kHsm;
+constexpr KnownProperty noted(std::string_view note, KnownProperty property) {
+  property.note = note;
   return property;
+}
+constexpr KnownProperty hsm(KnownProperty property) {
+  return noted(kHsm, property);
 }
 
 constexpr KnownProperty kProperties[] = {
@@ -215,10 +219,16 @@ constexpr KnownProperty kProperties[] = {
     {"hadoop.kms.cache.enable", boolean, "true", ignored, kNoCache},
     {"hadoop.kms.cache.timeout.ms", integer, "600000", ignored, kNoCache},
     {"hadoop.kms.current.key.cache.timeout.ms", integer, "30000", ignored, kNoCache},
-    {"hadoop.security.kms.encrypted.key.cache.size", integer, "100", ignored, kNoQueue},
-    {"hadoop.security.kms.encrypted.key.cache.low.watermark", text, "0.3", ignored, kNoQueue},
-    {"hadoop.security.kms.encrypted.key.cache.num.fill.threads", integer, "2", ignored, kNoQueue},
-    {"hadoop.security.kms.encrypted.key.cache.expiry", integer, "43200000", ignored, kNoQueue},
+    noted(kQueue, take(
+                      "hadoop.security.kms.encrypted.key.cache.size", integer, "100",
+                      [](S& s) { return &s.hsm.eek_queue.size; }, 0, 1000000)),
+    {"hadoop.security.kms.encrypted.key.cache.low.watermark", text, "0.3", used, kQueue},
+    noted(kQueue, take(
+                      "hadoop.security.kms.encrypted.key.cache.num.fill.threads", integer, "2",
+                      [](S& s) { return &s.hsm.eek_queue.fill_threads; }, 1, 64)),
+    noted(kQueue, take(
+                      "hadoop.security.kms.encrypted.key.cache.expiry", integer, "43200000",
+                      [](S& s) { return &s.hsm.eek_queue.expiry_ms; }, 1, kMaxMilliseconds)),
 
     {"hadoop.security.auth_to_local"},
     {"hadoop.security.auth_to_local.mechanism", text, "hadoop"},

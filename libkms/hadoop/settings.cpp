@@ -7,6 +7,7 @@
 #include <array>
 #include <cctype>
 #include <cerrno>
+#include <charconv>
 #include <fstream>
 #include <utility>
 
@@ -21,6 +22,7 @@ const std::string kPasswordFile = "hadoop.security.keystore.java-keystore-provid
 const std::string kSecretProvider = "hadoop.kms.authentication.signer.secret.provider";
 const std::string kSecretFile = "hadoop.kms.authentication.signature.secret.file";
 const std::string kBitLength = "hadoop.security.key.default.bitlength";
+const std::string kLowWatermark = "hadoop.security.kms.encrypted.key.cache.low.watermark";
 const std::string kGroupMapping = "hadoop.security.group.mapping";
 const std::string kAuthenticationType = "hadoop.kms.authentication.type";
 const std::string kRateLimits = "hadoop.kms.rate-limits";
@@ -85,6 +87,7 @@ class Loader {
   void fill_text(const KnownProperty& known, std::string& value);
   void check_key_provider();
   void check_trustee();
+  void check_eek_queue();
   void check_key_defaults();
   void check_authentication_type();
   void check_name_rules();
@@ -142,6 +145,7 @@ Settings Loader::run() {
   fill_fields();
   check_key_provider();
   check_trustee();
+  check_eek_queue();
   check_key_defaults();
   check_authentication_type();
   check_name_rules();
@@ -213,6 +217,15 @@ void Loader::check_trustee() {
        {&trustee.password_file, &trustee.seal_key_file, &trustee.seal_passphrase_file,
         &trustee.ssl_root_cert, &trustee.ssl_cert, &trustee.ssl_key})
     if (!file->empty() && file->front() != '/') *file = out_.conf_dir + "/" + *file;
+}
+
+void Loader::check_eek_queue() {
+  const std::string value = text_of(kLowWatermark);
+  double& watermark = out_.hsm.eek_queue.low_watermark;
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), watermark);
+  if (error != std::errc() || end != value.data() + value.size() || !(watermark > 0) ||
+      !(watermark <= 1))
+    mistake_in_value(kLowWatermark, "is no fraction above 0 and up to 1");
 }
 
 void Loader::check_key_defaults() {

@@ -63,7 +63,8 @@ class Token:
         self.pin_file.write_text(pin + "\n")
         self.pin_file.chmod(0o600)
 
-    def use(self, httpd: Httpd, **more: object) -> None:
+    def use(self, httpd: Httpd, site: dict[str, str] | None = None, **more: object) -> None:
+        """more are properties hadoop.kms.hsm.*, site any others."""
         httpd.environment = dict(self.environment)
         httpd.usual |= {"KMS0140", "KMS0158"}
         properties = {
@@ -73,7 +74,7 @@ class Token:
             "hadoop.kms.hsm.pin-file": str(self.pin_file),
         }
         properties.update({f"hadoop.kms.hsm.{name.replace('_', '.')}": str(value) for name, value in more.items()})
-        self.area.write_site(properties)
+        self.area.write_site({**properties, **(site or {})})
 
     # -- faults
 

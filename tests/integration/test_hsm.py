@@ -54,6 +54,8 @@ def test_life_of_a_key(httpd: Httpd, token: Token, client: Client) -> None:
                                          for eek in eeks]).json()
     assert {eek["versionName"] for eek in fresh} == {"k@1"}
     assert [client.decrypt(eek).json()["material"] for eek in fresh] == deks
+    # None that a child has made in advance is of the old version.
+    assert {client.generate("k").json()[0]["versionName"] for _ in range(20)} == {"k@1"}
     one = client.reencrypt(eeks[0]).json()
     assert material(one) == material(fresh[0]) != material(eeks[0])
     metadata = client.metadata("k").json()
@@ -134,6 +136,50 @@ def test_token_dies_and_comes_back(httpd: Httpd, token: Token, client: Client) -
     wait_for("all children", lambda: all(client.decrypt(eek).status == 200 for _ in range(20)), 30)
     assert children <= set(httpd.child_pids()), "a child died"
     assert client.roll("k").status == 200
+
+
+def generate_without_token(httpd: Httpd, token: Token, client: Client) -> list[dict]:
+    """EEKs that were ready when the token went: as many as there were. It is away afterwards."""
+    for attempt in range(20):
+        assert client.generate("k").status == 200  # which has some made in advance, soon
+        time.sleep(0.02 * attempt)
+        token.kill_server()
+        eeks = []
+        while (answer := client.generate("k")).status == 200:
+            eeks += answer.json()
+        assert answer.status == 503
+        if len(eeks) > 1:
+            return eeks
+        token.start_server()
+        wait_for("the token", lambda: client.generate("k").status == 200, 30)
+    raise AssertionError("nothing is made in advance")
+
+
+def test_eeks_made_in_advance(httpd: Httpd, token: Token, client: Client) -> None:
+    token.with_server()
+    token.use(httpd, site={"hadoop.security.kms.encrypted.key.cache.size": "40",
+                           "hadoop.security.kms.encrypted.key.cache.low.watermark": "0.5"})
+    httpd.children = "StartServers 1\nServerLimit 1\nThreadsPerChild 10\nMaxRequestWorkers 10\nMinSpareThreads 1\n" \
+        "MaxSpareThreads 10\n"
+    httpd.start()
+    httpd.expect("KMS0141", "KMS0142")
+    httpd.allow("KMS0148", "KMS0161", "KMS0601")
+    assert client.create("k").status == 201
+    eeks = generate_without_token(httpd, token, client)
+    assert len(eeks) <= 40
+    token.start_server()
+    wait_for("the token", lambda: client.decrypt(eeks[0]).status == 200, 30)
+    deks = {client.decrypt(eek).json()["material"] for eek in eeks}
+    assert len(deks) == len(eeks) == len({eek["iv"] for eek in eeks})
+    # A deleted and made anew key has its own.
+    assert client.delete("k").status == 200 and client.generate("k").status == 500
+    assert client.create("k").status == 201
+    again = client.generate("k", 100).json()
+    assert len({client.decrypt(eek).json()["material"] for eek in again}) == 100
+    httpd.stop()
+    token.use(httpd, site={"hadoop.security.kms.encrypted.key.cache.low.watermark": "30"})
+    status, text = httpd.configtest()
+    assert status != 0 and "low.watermark: value '30' is no fraction above 0 and up to 1" in text
 
 
 def test_library_that_hangs(httpd: Httpd, token: Token, client: Client) -> None:

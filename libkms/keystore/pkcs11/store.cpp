@@ -40,7 +40,9 @@ TokenStore::TokenStore(StoreOptions options, const Profile& profile, TokenAddres
             options_.lock_timeout_ms, logger, std::move(first)),
       token_(token_options(options_, profile), std::move(address), std::move(pin), logger,
              {[this] { return file_.lock().counter().load() == configuration_; },
-              [this] { file_.lock().counter().store(configuration_); }}) {}
+              [this] { file_.lock().counter().store(configuration_); }}),
+      queue_(options_.hsm.eek_queue,
+             [this](const VersionPtr& kek, std::size_t count) { return make_eeks(kek, count); }) {}
 
 TokenStore::~TokenStore() {
   detach();
@@ -62,6 +64,7 @@ Result<void> TokenStore::attach() {
 
 void TokenStore::detach() noexcept {
   token_.stop();
+  queue_.stop();
 }
 
 void TokenStore::poll() noexcept {
@@ -69,13 +72,15 @@ void TokenStore::poll() noexcept {
   try {
     file_.poll();
     mend_pending();
+    queue_.expire();
   } catch (const std::exception& e) {
     log(LogLevel::error, "KMS0152", e.what());
   }
 }
 
-Result<void> TokenStore::invalidate(std::string_view) {
+Result<void> TokenStore::invalidate(std::string_view name) {
   if (!check_only_) file_.look();
+  queue_.drop(FoldedAlias(name).view());
   return {};
 }
 
@@ -134,15 +139,21 @@ Result<std::vector<VersionPtr>> TokenStore::versions(std::string_view name) {
 Result<std::vector<Eek>> TokenStore::generate_eeks(std::string_view name, std::size_t count) {
   auto current = current_version(name);
   if (!current.ok()) return std::move(current).error();
+  if (*current != nullptr && count > 0)
+    return queue_.take(*current, token_version(*current).key->id, count);
+  if (*current == nullptr) queue_.drop(FoldedAlias(name).view());
+  return std::vector<Eek>();
+}
+
+Result<std::vector<Eek>> TokenStore::make_eeks(const VersionPtr& kek, std::size_t count) {
   std::vector<Eek> eeks;
-  if (*current == nullptr || count == 0) return eeks;
-  const auto& key = token_version(*current).key;
+  const auto& key = token_version(kek).key;
   const std::size_t size = static_cast<std::size_t>(key->bits) / 8;  // a DEK is as long as its KEK
   Bytes counters;
   eeks.reserve(count);
   for (std::size_t i = 0; i < count; ++i) {
     Eek& eek = eeks.emplace_back();
-    eek.wrapped_by = *current;
+    eek.wrapped_by = kek;
     KMS_TRY(fill_public(eek.iv));
     KMS_TRY(append_eek_counters(eek.iv, size, counters));
   }

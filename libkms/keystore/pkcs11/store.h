@@ -4,6 +4,7 @@
 #include <atomic>
 #include <string>
 
+#include "keystore/eek_queue.h"
 #include "keystore/pkcs11/metadata_file.h"
 #include "keystore/pkcs11/pkcs11_store.h"
 #include "keystore/pkcs11/profile.h"
@@ -44,6 +45,8 @@ class TokenStore final : public KeyStore {
                               std::span<WrappedDek> eeks) override;
 
  private:
+  Result<std::vector<Eek>> make_eeks(const VersionPtr& kek, std::size_t count);
+
   // store_write.cpp
   Result<VersionPtr> add_version(const WriteLock::Turn& turn, StatePtr base,
                                  const KeyMetadata& metadata, const Approval& approval);
@@ -64,6 +67,7 @@ class TokenStore final : public KeyStore {
   const std::uint64_t configuration_;  // of the PIN: what the processes of one start share
   MetadataFile file_;
   Token token_;
+  EekQueue queue_;
   std::int64_t next_mending_ms_ = 0;
 };
 
