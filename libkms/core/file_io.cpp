@@ -28,16 +28,6 @@ void step(std::string_view name) {
   if (replace_file_step != nullptr) replace_file_step(name);
 }
 
-Result<void> write_all(int fd, ByteView data, const std::string& path) {
-  while (!data.empty()) {
-    const ssize_t n = ::write(fd, data.data(), data.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return io_error("write", path, errno);
-    data = data.subspan(static_cast<std::size_t>(n));
-  }
-  return {};
-}
-
 // Mode and owner of the file that is replaced, or those of a new one. An owner that may not be set
 // is left: the file is the writer's then.
 Result<void> dress(int fd, const std::string& temporary, const std::string& path,
@@ -74,6 +64,16 @@ Result<Fd> write_temporary(const std::string& temporary, const std::string& path
 }
 
 }  // namespace
+
+Result<void> write_all(int fd, ByteView data, const std::string& path) {
+  while (!data.empty()) {
+    const ssize_t n = ::write(fd, data.data(), data.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return io_error("write", path, errno);
+    data = data.subspan(static_cast<std::size_t>(n));
+  }
+  return {};
+}
 
 void (*replace_file_step)(std::string_view step) = nullptr;
 

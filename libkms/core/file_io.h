@@ -60,7 +60,8 @@ struct LoadedFile {
 };
 Result<LoadedFile> load_file(const std::string& path);
 
-Result<void> remove_file(const std::string& path);  // a missing one is fine
+Result<void> write_all(int fd, ByteView data, const std::string& path);  // path: for messages
+Result<void> remove_file(const std::string& path);                       // a missing one is fine
 Result<void> rename_file(const std::string& from, const std::string& to);
 Result<void> sync_path(const std::string& path);  // file or directory
 

@@ -18,8 +18,8 @@ from kmsctl import PROGRAM, Done, environment, run
 
 PAGE = (TOP / "tools" / "kmsctl" / "kmsctl.1").read_text(encoding="utf-8")
 COMMANDS = [c["command"] for c in json.loads(run("help", "--json").out)["commands"]]
-# They need another store than a JCEKS file: test_trustee.py.
-OF_A_DATABASE = {"store init", "store status", "store upgrade", "key undelete", "key purge"}
+# They need another store than a JCEKS file: test_trustee.py, test_trustee_backup.py.
+OF_A_DATABASE = {"store backup", "store init", "store restore", "store status", "store upgrade", "key undelete", "key purge"}
 
 
 def examples() -> list[str]:

@@ -139,6 +139,17 @@ constexpr OptionSpec kMigrate[] = {
     {"dry-run", nullptr, "say what would be copied, copy nothing"},
 };
 
+constexpr OptionSpec kBackup[] = {
+    {"to", "CERTIFICATE", "PEM; whoever has its private key can open the backup; may be repeated",
+     "@file", true},
+};
+
+constexpr OptionSpec kRestore[] = {
+    {"key", "FILE", "the private key of one of the recipients, PEM", "@file"},
+    {"key-password-file", "FILE", "its password, where the key is encrypted", "@file"},
+    {"merge", nullptr, "into a store that has other keys, which are left alone"},
+};
+
 constexpr OptionSpec kBench[] = {
     {"key", "KEY", "the key to work with"},
     {"operation", "NAME", "decrypt (default) or generate", "decrypt generate"},
@@ -230,6 +241,9 @@ constexpr CommandSpec kCommands[] = {
      run_keystore_repair},
     {"migrate", "", "", 0, 0, "", "copies the keys of one keystore into another and compares them",
      kMigrate, true, false, run_migrate},
+    {"store", "backup", "FILE [STORE]", 1, 2, "@file",
+     "writes all keys of a store in a database to a file, encrypted to recipients", kBackup, true,
+     false, run_store_backup},
     {"store",
      "init",
      "[STORE]",
@@ -241,6 +255,9 @@ constexpr CommandSpec kCommands[] = {
      true,
      false,
      run_store_init},
+    {"store", "restore", "FILE [STORE]", 1, 2, "@file",
+     "puts the keys of a backup into a store in a database", kRestore, true, false,
+     run_store_restore},
     {"store",
      "status",
      "[STORE]",

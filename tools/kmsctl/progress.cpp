@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 
 #include "core/clock.h"
@@ -24,8 +25,7 @@ Progress::~Progress() {
   if (shown_) std::fputs("\r\033[K", stderr);
 }
 
-void Progress::step() {
-  const std::size_t done = ++done_;
+void Progress::show(std::size_t done) {
   if (!shown_) return;
   const std::lock_guard hold(mutex_);
   const std::int64_t now = kms::steady_ms();
@@ -35,7 +35,7 @@ void Progress::step() {
 }
 
 void Progress::draw(std::size_t done) {
-  const std::size_t filled = kWidth * done / total_;
+  const std::size_t filled = std::min(kWidth, kWidth * done / total_);
   const std::string bar = std::string(filled, '#') + std::string(kWidth - filled, '.');
   std::fprintf(stderr, "\r%s [%s] %zu/%zu", what_.c_str(), bar.c_str(), done, total_);
   std::fflush(stderr);

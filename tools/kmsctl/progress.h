@@ -20,9 +20,11 @@ class Progress {
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
-  void step();
+  void step() { show(++done_); }
+  void at(std::size_t done) { show(done_ = done); }
 
  private:
+  void show(std::size_t done);
   void draw(std::size_t done);
 
   const bool shown_;

@@ -12,15 +12,6 @@ json_t* number(std::int64_t n) {
   return json_integer(static_cast<json_int_t>(n));
 }
 
-Result<KeystoreAccess> store_access(const Invocation& call) {
-  auto conf = conf_of(call);
-  if (!conf.ok()) return std::move(conf).error();
-  auto access = keystore_access(*conf, call.arguments.empty() ? "" : call.arguments.front(), {});
-  if (access.ok() && !access->uri.starts_with("trustee:"))
-    return Error(ErrorKind::configuration, access->uri + ": is no key store in a database");
-  return access;
-}
-
 int report(const std::string& uri, const kms::TrusteeStatus& status, Output& out) {
   out.set("store", uri);
   out.set("version", number(status.version));
@@ -49,7 +40,7 @@ int report(const std::string& uri, const kms::TrusteeStatus& status, Output& out
 }
 
 int upgrade(Invocation& call, bool initialize) {
-  auto access = store_access(call);
+  auto access = store_access(call, 0);
   if (!access.ok()) return call.fail(access.error());
   auto status = kms::upgrade_trustee_store(access->uri, access->trustee, initialize);
   if (!status.ok()) return call.fail(status.error());
@@ -57,6 +48,16 @@ int upgrade(Invocation& call, bool initialize) {
 }
 
 }  // namespace
+
+Result<KeystoreAccess> store_access(const Invocation& call, std::size_t argument) {
+  auto conf = conf_of(call);
+  if (!conf.ok()) return std::move(conf).error();
+  auto access =
+      keystore_access(*conf, argument < call.arguments.size() ? call.arguments[argument] : "", {});
+  if (access.ok() && !access->uri.starts_with("trustee:"))
+    return Error(ErrorKind::configuration, access->uri + ": is no key store in a database");
+  return access;
+}
 
 int run_store_init(Invocation& call) {
   return upgrade(call, true);
@@ -67,7 +68,7 @@ int run_store_upgrade(Invocation& call) {
 }
 
 int run_store_status(Invocation& call) {
-  auto access = store_access(call);
+  auto access = store_access(call, 0);
   if (!access.ok()) return call.fail(access.error());
   auto status = kms::trustee_status(access->uri, access->trustee);
   if (!status.ok()) return call.fail(status.error());

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Stands for the key store in PostgreSQL in a build without libpq.
+#include "keystore/postgres/backup.h"
 #include "keystore/postgres/trustee_store.h"
 
 namespace kms {
@@ -24,6 +25,17 @@ Result<TrusteeStatus> trustee_status(const std::string& uri, const TrusteeOption
 }
 
 Result<TrusteeStatus> upgrade_trustee_store(const std::string& uri, const TrusteeOptions&, bool) {
+  return no_support(uri);
+}
+
+Result<BackupTotals> backup_trustee_store(const std::string& uri, const TrusteeOptions&,
+                                          const std::string&, std::span<const std::string>,
+                                          const BulkStep&) {
+  return no_support(uri);
+}
+
+Result<Restored> restore_trustee_store(const std::string& uri, const TrusteeOptions&,
+                                       const RestoreOptions&, const BulkStep&) {
   return no_support(uri);
 }
 

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
+#include <string>
+
 #include "keystore/postgres/connection.h"
 #include "keystore/postgres/rows.h"
 
@@ -11,6 +14,7 @@ namespace kms::postgres {
   "k.name, k.incarnation, k.cipher, k.bit_length, k.details, k.created_ms, k.versions, " \
   "k.state, k.deleted_ms, k.revision, k.wrapped_key, k.seal_id, k.tag"
 inline constexpr int kKeyColumns = 13;
+inline constexpr std::int64_t kKeptChanges = 10000;  // lines of each shard in kms_change_log
 inline constexpr const char* kActive = "active";
 
 inline KeyRow key_row(const Rows& rows, int i) {
@@ -41,5 +45,34 @@ inline VersionRow version_row(const Rows& rows, int i, int first) {
   row.seal_id = rows.text(i, first + 4);
   return row;
 }
+
+// What INSERT INTO takes of a row, and the values in this order.
+#define KMS_KEY_INSERT                                                                    \
+  "kms_key (name, incarnation, cipher, bit_length, details, created_ms, versions, state," \
+  " deleted_ms, revision, wrapped_key, seal_id, tag)"
+inline constexpr int kKeyInsertColumns = 13;
+#define KMS_VERSION_INSERT \
+  "kms_key_version (name, version, created_ms, sealed, wrapped_key, seal_id)"
+inline constexpr int kVersionInsertColumns = 6;
+
+inline void add_key_row(Params& to, const KeyRow& row) {
+  to.text(row.name).text(row.incarnation).text(row.cipher).number(row.bit_length);
+  to.text(row.details).number(row.created_ms).number(row.versions).text(row.state);
+  if (row.deleted_ms.has_value())
+    to.number(*row.deleted_ms);
+  else
+    to.null();
+  to.number(row.revision).bytes(row.wrapped_key).text(row.seal_id).bytes(row.tag);
+}
+
+inline void add_version_row(Params& to, const std::string& name, const VersionRow& row) {
+  to.text(name).number(row.version).number(row.created_ms).bytes(row.sealed);
+  to.bytes(row.wrapped_key).text(row.seal_id);
+}
+
+// INSERT INTO into with columns values each; as many rows with one statement as fit. fill adds the
+// values of row i.
+Result<void> insert_rows(Connection& connection, const std::string& into, int columns,
+                         std::size_t rows, const std::function<void(std::size_t i, Params&)>& fill);
 
 }  // namespace kms::postgres

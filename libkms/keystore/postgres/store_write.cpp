@@ -30,18 +30,8 @@ VersionPtr fresh_version(const std::string& name, std::int32_t number, const Sec
 
 Result<void> insert_version(Connection& connection, const std::string& name,
                             const VersionRow& row) {
-  auto done = connection.run(
-      "INSERT INTO kms_key_version (name, version, created_ms, sealed, wrapped_key, seal_id)"
-      " VALUES ($1, $2, $3, $4, $5, $6)",
-      Params()
-          .text(name)
-          .number(row.version)
-          .number(row.created_ms)
-          .bytes(row.sealed)
-          .bytes(row.wrapped_key)
-          .text(row.seal_id));
-  if (!done.ok()) return std::move(done).error();
-  return {};
+  return insert_rows(connection, KMS_VERSION_INSERT, kVersionInsertColumns, 1,
+                     [&](std::size_t, Params& to) { add_version_row(to, name, row); });
 }
 
 Error no_vault() {
@@ -71,28 +61,14 @@ Result<void> TrusteeStore::insert(const KeyRow& row, const std::vector<VersionRo
                                   const VersionPtr& fresh, const Approval& approval) {
   Write write(*this, row.name, approval);
   return write.run([&](Connection& connection) -> Result<VersionPtr> {
-    auto done = connection.run(
-        "INSERT INTO kms_key (name, incarnation, cipher, bit_length, details, created_ms,"
-        " versions, state, revision, wrapped_key, seal_id, tag)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-        Params()
-            .text(row.name)
-            .text(row.incarnation)
-            .text(row.cipher)
-            .number(row.bit_length)
-            .text(row.details)
-            .number(row.created_ms)
-            .number(row.versions)
-            .text(row.state)
-            .number(row.revision)
-            .bytes(row.wrapped_key)
-            .text(row.seal_id)
-            .bytes(row.tag));
+    auto done = insert_rows(connection, KMS_KEY_INSERT, kKeyInsertColumns, 1,
+                            [&](std::size_t, Params& to) { add_key_row(to, row); });
     if (!done.ok() && connection.fault() == Fault::exists)
       return Error(ErrorKind::io, "Key " + row.name + " already exists in " + uri());
-    if (!done.ok()) return std::move(done).error();
-    for (const VersionRow& version : versions)
-      KMS_TRY(insert_version(connection, row.name, version));
+    KMS_TRY(done);
+    KMS_TRY(insert_rows(
+        connection, KMS_VERSION_INSERT, kVersionInsertColumns, versions.size(),
+        [&](std::size_t i, Params& to) { add_version_row(to, row.name, versions[i]); }));
     return fresh;
   });
 }

@@ -9,7 +9,6 @@
 namespace kms::postgres {
 namespace {
 
-constexpr std::int64_t kKeptChanges = 10000;  // of each shard
 constexpr std::int64_t kTrimEvery = 500;
 
 }  // namespace
