@@ -3,9 +3,12 @@
 
 #include <cstddef>
 #include <functional>
+#include <map>
+#include <optional>
 #include <string>
-#include <vector>
 
+#include "core/result.h"
+#include "hadoop/wire_json.h"
 #include "keystore/keystore.h"
 
 namespace kms {
@@ -14,25 +17,46 @@ namespace kms {
 struct KeyMigration {
   enum class State {
     copied,
-    would_copy,     // dry run
-    already_there,  // the same, of an earlier run
+    updated,        // the target's copy was older: versions were added, or it was made anew
+    removed,        // it was copied, and then deleted in the source: the copy was taken away
+    would_copy,     // the same three, of a pass that changes nothing
+    would_update,   //
+    would_remove,   //
+    already_there,  // the same on both sides
     different,      // another key of this name is there; left alone
     failed,
   };
-  std::string name;
   State state = State::failed;
-  std::string text;  // what differs, or why it failed
+  std::string text;          // what differs, or why it failed
+  hadoop::JsonPtr from, to;  // as described() has them; null: there is none
 };
 
-// Copies every key that from lists and to does not have. A key is taken over as a whole or not at
-// all, so that a run that was interrupted can be started again. Nothing in to is changed or
-// removed. An error when the names of from cannot be told; what concerns one key is in its entry.
-using MigrationStep = std::function<void(std::size_t total)>;  // after each key
-Result<std::vector<KeyMigration>> migrate_keys(KeyStore& from, KeyStore& to, bool dry_run,
-                                               const MigrationStep& step = {});
+// Which keys of the target a migration has made, and by which digest (hex) it knows that nobody
+// changed them since.
+class MadeKeys {
+ public:
+  virtual ~MadeKeys() = default;
+  using Digests = std::map<std::string, std::string>;
+  virtual const Digests& all() const = 0;
+  // Before the key is written, so that no key is made that nobody knows of. An error prevents it.
+  virtual Result<void> note(const std::string& name, const std::string& digest) = 0;
+  virtual Result<void> forget(const std::string& name) = 0;  // after it was taken away
+};
 
-// What differs between the two keystores' keys of this name, material included; empty: nothing.
-// "missing" when the second has none.
-Result<std::string> compare_key(KeyStore& left, KeyStore& right, const std::string& name);
+using MigrationStep = std::function<void(std::size_t done, std::size_t total)>;  // keys
+
+// One pass over the keys of from. What to does not have is copied as a whole; a copy that has the
+// first versions of a key gets the others; a key that made says is ours, which nobody changed
+// since, follows what became of the key in the source. Everything else in to is left alone. With
+// act false nothing is changed. What is found goes to keys, by name. An error when the names of
+// from cannot be told, or made has one; what concerns one key is in its entry.
+Result<void> migrate_keys(KeyStore& from, KeyStore& to, MadeKeys& made, bool act,
+                          std::map<std::string, KeyMigration>& keys,
+                          const MigrationStep& step = {});
+
+// Takes the keys of made out of to, if nobody changed them since. States: removed; already_there
+// when it was gone; different when it was changed, and so left alone; failed.
+void take_back(KeyStore& to, MadeKeys& made, std::map<std::string, KeyMigration>& keys,
+               const MigrationStep& step = {});
 
 }  // namespace kms

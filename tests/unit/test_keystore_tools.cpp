@@ -9,7 +9,7 @@
 #include "jceks_util.h"
 #include "keystore/jceks/repair.h"
 #include "keystore/jceks/verify.h"
-#include "keystore/migrate.h"
+#include "keystore/migration_report.h"
 
 using namespace kms;
 using namespace kms::jceks;
@@ -316,6 +316,27 @@ void nothing_to_salvage(void**) {
 
 // --- taking keys over ---
 
+using Migrated = std::map<std::string, KeyMigration>;
+
+// One pass; with no report nothing of an earlier one is known.
+Migrated migrated(KeyStore& from, KeyStore& to, MigrationReport* report = nullptr,
+                  bool act = true) {
+  MigrationReport none("a", "b");
+  Migrated keys;
+  const auto done = migrate_keys(from, to, report != nullptr ? *report : none, act, keys);
+  if (!done.ok()) _fail(done.error().message.c_str(), 0);
+  return keys;
+}
+
+std::string states(const Migrated& keys) {
+  std::string out;
+  for (const auto& [name, key] : keys) {
+    out += (out.empty() ? "" : ", ") + name + " " + std::string(state_name(key.state));
+    if (!key.text.empty()) out += ": " + key.text;
+  }
+  return out;
+}
+
 void keys_are_taken_over_as_they_are(void**) {
   TempDir dir;
   unit::Log log;
@@ -324,11 +345,8 @@ void keys_are_taken_over_as_they_are(void**) {
           dir, "from");
   const auto from = unit::open_or_fail(from_path, log);
   const auto to = unit::open_or_fail(dir.path("to"), log);
-  const auto migrated = must(migrate_keys(*from, *to, false));
-  assert_int_equal(migrated.size(), 2);
-  for (const KeyMigration& key : migrated) assert_int_equal(key.state, KeyMigration::State::copied);
+  assert_text(states(migrated(*from, *to)), "a copied, b copied");
   const auto anew = unit::open_or_fail(dir.path("to"), log);
-  for (const char* name : {"a", "b"}) assert_text(must(compare_key(*from, *anew, name)), "");
   const MetadataPtr a = must(anew->metadata("a"));
   assert_int_equal(a->created_ms, 1700000000000);
   assert_int_equal(a->versions, 3);
@@ -336,9 +354,11 @@ void keys_are_taken_over_as_they_are(void**) {
   assert_null(must(anew->version("a@1")).get());
   assert_int_equal(must(anew->version("a@2"))->material.view()[0], 3);
   assert_text(findings_of(dir.path("to")), "missing-version:a\n");
-  // Again: nothing to do.
-  for (const KeyMigration& key : must(migrate_keys(*from, *anew, false)))
-    assert_int_equal(key.state, KeyMigration::State::already_there);
+  // Again: nothing to do, and both sides are described alike.
+  const Migrated again = migrated(*from, *anew);
+  assert_text(states(again), "a already_there, b already_there");
+  assert_text(hadoop::dump_json(again.at("a").from.get()),
+              hadoop::dump_json(again.at("a").to.get()));
 }
 
 void a_dry_run_changes_nothing(void**) {
@@ -347,8 +367,7 @@ void a_dry_run_changes_nothing(void**) {
   const auto from =
       unit::open_or_fail(Builder().key("a", 1).version("a@0").write(dir, "from"), log);
   const auto to = must(unit::try_open(dir.path("to"), log, "none", true));
-  const auto migrated = must(migrate_keys(*from, *to, true));
-  assert_int_equal(migrated.at(0).state, KeyMigration::State::would_copy);
+  assert_text(states(migrated(*from, *to, nullptr, false)), "a would_copy");
   assert_false(unit::exists(dir.path("to")));
 }
 
@@ -359,15 +378,19 @@ void what_is_there_is_left_alone(void**) {
       Builder().key("a", 1).version("a@0", 1).key("b", 2).version("b@0").version("b@1").write(
           dir, "from"),
       log);
-  const auto to_path =
-      Builder().key("a", 1).version("a@0", 2).key("b", 1).version("b@0").write(dir, "to");
+  const auto to_path = Builder()
+                           .key("a", 1)
+                           .version("a@0", 2)
+                           .key("b", 1)
+                           .version("b@0", 9)
+                           .key("c", 1)
+                           .version("c@0")
+                           .write(dir, "to");
   const std::string before = unit::read_file(to_path);
   const auto to = unit::open_or_fail(to_path, log);
-  const auto migrated = must(migrate_keys(*from, *to, false));
-  for (const KeyMigration& key : migrated)
-    assert_int_equal(key.state, KeyMigration::State::different);
-  assert_text(migrated[0].text, "material of a@0");
-  assert_text(migrated[1].text, "count of versions, versions that are there");
+  assert_text(states(migrated(*from, *to)),
+              "a different: material of a@0, b different: count of versions, versions that are "
+              "there, material of b@0");
   assert_text(unit::read_file(to_path), before);
 }
 
@@ -379,12 +402,99 @@ void keys_that_cannot_be_taken_over(void**) {
                                                                                         "from"),
       log);
   const auto to = unit::open_or_fail(dir.path("to"), log);
-  const auto migrated = must(migrate_keys(*from, *to, false));
-  assert_int_equal(migrated.size(), 3);
-  assert_int_equal(migrated[0].state, KeyMigration::State::failed);
-  assert_int_equal(migrated[1].state, KeyMigration::State::failed);
-  assert_int_equal(migrated[2].state, KeyMigration::State::copied);
+  const Migrated keys = migrated(*from, *to);
+  assert_int_equal(keys.size(), 3);
+  assert_int_equal(keys.at("a").state, KeyMigration::State::failed);
+  assert_int_equal(keys.at("b").state, KeyMigration::State::failed);
+  assert_int_equal(keys.at("c").state, KeyMigration::State::copied);
   assert_int_equal(must(to->names()).size(), 1);
+}
+
+KeyOptions options_of(int bits) {
+  KeyOptions options;
+  options.cipher = kCipher;
+  options.bit_length = bits;
+  return options;
+}
+
+// What becomes of keys of the source between two passes.
+void copies_follow_the_source(void**) {
+  TempDir dir;
+  unit::Log log;
+  const auto from = unit::open_or_fail(dir.path("from"), log);
+  const auto to = unit::open_or_fail(dir.path("to"), log);
+  for (const char* name : {"gone", "grown", "anew", "kept", "touched"})
+    must(from->create(name, options_of(128), nullptr));
+  must(to->create("own", options_of(128), nullptr));
+  MigrationReport report("a", "b");
+  migrated(*from, *to, &report);
+  assert_int_equal(report.all().size(), 5);
+
+  must(from->roll("grown", nullptr));
+  must(from->roll("grown", nullptr));
+  assert_true(from->remove("gone").ok());
+  assert_true(from->remove("touched").ok());
+  assert_true(from->remove("anew").ok());
+  must(from->create("anew", options_of(256), nullptr));
+  must(to->roll("touched", nullptr));
+  const std::string expected =
+      "anew would_update: length, material of anew@0, gone would_remove, grown would_update: 2 "
+      "more versions, kept already_there, touched different: deleted in the source, changed in "
+      "the target";
+  std::string planned = states(migrated(*from, *to, &report, false));
+  // The dates, unless both were made in the same ms.
+  for (const std::string_view date : {"date, ", ", date of anew@0"})
+    if (const auto at = planned.find(date); at != std::string::npos) planned.erase(at, date.size());
+  assert_text(planned, expected);
+  migrated(*from, *to, &report);
+  assert_text(states(migrated(*from, *to, &report)),
+              "anew already_there, grown already_there, kept already_there, touched different: "
+              "deleted in the source, changed in the target");
+  assert_null(must(to->metadata("gone")).get());
+  assert_int_equal(must(to->versions("grown")).size(), 3);
+  assert_non_null(must(to->metadata("own")).get());
+
+  // Back: what nobody changed since.
+  must(to->roll("kept", nullptr));
+  Migrated back;
+  take_back(*to, report, back);
+  assert_text(states(back),
+              "anew removed, grown removed, kept different: changed since it was copied, touched "
+              "different: changed since it was copied");
+  assert_int_equal(must(to->names()).size(), 3);
+}
+
+void a_report_is_known_again(void**) {
+  TempDir dir;
+  unit::Log log;
+  const auto from = unit::open_or_fail(
+      Builder().key("a", 1).version("a@0", 'q').key("b", 1).version("b@0").write(dir, "from"), log);
+  const auto to = unit::open_or_fail(dir.path("to"), log);
+  const std::string file = dir.path("report");
+  {
+    MigrationReport killed = must(MigrationReport::open(file, "x", "y", true));
+    migrated(*from, *to, &killed);
+  }
+  assert_false(unit::exists(file));
+  // The end of the journal is missing.
+  std::string journal = unit::read_file(file + ".journal");
+  dir.write("report.journal", journal + "{\"name\": \"c\", \"ma");
+  assert_int_equal(must(MigrationReport::load(file)).all().size(), 2);
+  assert_error(MigrationReport::open(file, "x", "z", false), ErrorKind::configuration,
+               "of a migration from x to y");
+  MigrationReport again = must(MigrationReport::open(file, "x", "y", true));
+  const Migrated keys = migrated(*from, *to, &again);
+  assert_true(again.write({keys, {}, {"foreign"}, 1, true}).ok());
+  assert_false(unit::exists(file + ".journal"));
+  const std::string text = unit::read_file(file);
+  assert_contains(text, "foreign");
+  assert_false(unit::contains(text, "cXFx"));  // base64 of 'q'
+  const MigrationReport loaded = must(MigrationReport::load(file));
+  assert_true(loaded.all() == again.all());
+  assert_text(loaded.from() + loaded.to(), "xy");
+  assert_error(MigrationReport::open(dir.write("no", "[]"), "x", "y", false),
+               ErrorKind::configuration, "no report");
+  assert_error(MigrationReport::load(dir.path("none")), ErrorKind::configuration, "no report");
 }
 
 VersionPtr version_named(const std::string& name, std::size_t size = 16) {
@@ -439,6 +549,8 @@ int main() {
       cmocka_unit_test(a_dry_run_changes_nothing),
       cmocka_unit_test(what_is_there_is_left_alone),
       cmocka_unit_test(keys_that_cannot_be_taken_over),
+      cmocka_unit_test(copies_follow_the_source),
+      cmocka_unit_test(a_report_is_known_again),
       cmocka_unit_test(imports_that_make_no_sense),
   };
   return cmocka_run_group_tests(tests, nullptr, nullptr);

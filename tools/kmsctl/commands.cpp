@@ -137,6 +137,10 @@ constexpr OptionSpec kMigrate[] = {
     {"from-password-file", "FILE", "password of --from; default as for keystore verify", "@file"},
     {"to-password-file", "FILE", "password of --to; default that of --from", "@file"},
     {"dry-run", nullptr, "say what would be copied, copy nothing"},
+    {"follow", nullptr, "go on copying what changes in the source, until interrupted"},
+    {"report", "FILE", "write what was done to the file; go on with that of an earlier run",
+     "@file"},
+    {"roll-back", "REPORT", "take out of the target what the run of the report has made", "@file"},
 };
 
 constexpr OptionSpec kBackup[] = {

@@ -46,10 +46,12 @@ Result<KeystoreAccess> keystore_access(const Conf& conf, const std::string& give
     access.uri = "jceks://file@" + std::filesystem::absolute(given).string();
   }
   access.path = kms::keystore_file(access.uri);
-  if (access.uri.starts_with("trustee:")) {
+  if (access.uri.starts_with("trustee:") || access.uri.starts_with("hsm:")) {
     kms::hadoop::SettingsErrors errors;
-    access.trustee = kms::hadoop::load_settings(conf.input, errors).trustee;
+    kms::hadoop::Settings settings = kms::hadoop::load_settings(conf.input, errors);
     if (!errors.lines.empty()) return Error(ErrorKind::configuration, errors.lines.front());
+    access.trustee = std::move(settings.trustee);
+    access.hsm = std::move(settings.hsm);
     return access;
   }
   auto password = password_of(conf, password_file);
@@ -64,6 +66,7 @@ Result<std::unique_ptr<kms::KeyStore>> open_keystore(const KeystoreAccess& acces
   options.uri = access.uri;
   options.password = access.password.clone();
   options.trustee = access.trustee;
+  options.hsm = access.hsm;
   auto store = kms::open_keystore(std::move(options), logger, check_only);
   if (store.ok() && !check_only) KMS_TRY((*store)->attach());
   return store;

@@ -8,6 +8,7 @@
 #include "conf.h"
 #include "core/secret.h"
 #include "keystore/keystore.h"
+#include "keystore/pkcs11/options.h"
 #include "keystore/postgres/options.h"
 
 namespace kmsctl {
@@ -18,6 +19,7 @@ struct KeystoreAccess {
   std::string path;  // of the file; empty for keystores that are none
   kms::Secret password;
   kms::TrusteeOptions trustee;  // of a store in PostgreSQL
+  kms::pkcs11::HsmOptions hsm;  // of a store in an HSM
 };
 
 // given is a URI or the path of a JCEKS file; empty: hadoop.kms.key.provider.uri. The password is
