@@ -25,6 +25,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "integration"))
 # pylint: disable=wrong-import-position,import-error
 import bench_audit  # noqa: E402
+import bench_trustee  # noqa: E402
 from client import Client, decrypt_body, quote  # noqa: E402
 from harness import PASSWORD, TOP, Area, Httpd, die_with_parent, free_port, have_module, load_module  # noqa: E402
 
@@ -299,6 +300,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--audit", action="store_true",
                         help="measure decrypts with KMSAuditDurability none, write and fsync beside each other, nothing else")
     parser.add_argument("--chain", action="store_true", help="with --audit: write and fsync with KMSAuditChain On")
+    parser.add_argument("--trustee", action="store_true",
+                        help="measure keys in PostgreSQL beside keys in a JCEKS file, nothing else")
     parser.add_argument("--no-java", action="store_true", help="without the Java KMS")
     parser.add_argument("--no-install", action="store_true", help="install nothing")
     parser.add_argument("--check", action="store_true", help="exit status 1 where a ratio is not reached")
@@ -307,6 +310,9 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     args = arguments()
+    if args.trustee:
+        reached = bench_trustee.measure(args, sys.modules[__name__])
+        return 1 if args.check and not reached else 0
     area = Area()
     if args.audit:
         try:
