@@ -99,7 +99,7 @@ def test_the_examples_of_the_manual_page(site: Site) -> None:
     for example in examples():
         if command_of(example) in OF_A_DATABASE:
             continue
-        words = shlex.split(example)[1:]
+        words = shlex.split(example.replace("old.example.org:9600", f"127.0.0.1:{server.port}"))[1:]
         done = site.run(*words)
         assert done.status == (1 if example in NEGATIVE else 0), f"{example}\n{done}"
         assert not re.search(r"\x1b|\r", done.out + done.err), "a bar without a terminal"

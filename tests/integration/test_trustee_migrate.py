@@ -11,7 +11,7 @@ from pathlib import Path
 import kmsctl
 import pytest
 from client import Client
-from harness import PASSWORD, Area, Httpd, wait_for
+from harness import OPEN_KEY_ACLS, PASSWORD, Area, Httpd, wait_for
 from postgres import Postgres, missing
 from test_trustee import node
 
@@ -187,3 +187,30 @@ def test_what_does_not_go_together(move: Move) -> None:
                                                     exit_status=3).err
     move.report.write_text("{}")
     assert "no report of a migration" in kmsctl.run(*move.words, "--report", move.report, exit_status=3).err
+
+
+def test_from_a_kms_that_serves(registry, move: Move) -> None:
+    """Whatever keeps its keys: all that counts is what its REST API gives to who may read them."""
+    assert move.client.create("one", length=192, description="d \u00e9", attributes={"a": "b"}).status == 201
+    for _ in range(2):
+        assert move.client.roll("one").status == 200
+    assert move.client.create("two", length=256).status == 201
+    eek = move.client.generate("one").json()[0]
+    url = f"kms://http@127.0.0.1:{move.source.port}/kms"
+
+    def copy(user: str, *more: object, status: int = 0) -> dict:
+        return kmsctl.run("migrate", "--conf", move.area.conf, "--from", url, "--user", user, "--to", move.uri, "--json", *more,
+                          exit_status=status).json
+
+    move.source.area.write_acls({**OPEN_KEY_ACLS, "hadoop.kms.blacklist.GET": "hdfs"})
+    wait_for("the blacklist", lambda: Client(move.source.port, user="hdfs").versions("one").status == 403)
+    denied = copy("hdfs", status=5)
+    assert states(denied) == {"one": "failed", "two": "failed"}
+    assert "User:hdfs not allowed" in next(k["text"] for k in denied["keys"] if k["name"] == "one")
+    answer = copy("u", "--report", move.report)
+    assert states(answer) == {"one": "copied", "two": "copied"} and answer["complete"]
+    assert states(copy("u")) == {"one": "already_there", "two": "already_there"}
+    target = Client(node(registry, move.area, "target").start().port)
+    assert move.everything(target) == move.everything(move.client)
+    assert target.decrypt(eek).json() == move.client.decrypt(eek).json()
+    assert "--to is a store" in kmsctl.run("migrate", "--from", move.uri, "--to", url, exit_status=2).err

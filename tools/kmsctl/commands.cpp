@@ -132,7 +132,8 @@ constexpr OptionSpec kReconcile[] = {
 };
 
 constexpr OptionSpec kMigrate[] = {
-    {"from", "KEYSTORE", "the keystore to copy from: a URI or a file", "@file"},
+    {"from", "KEYSTORE",
+     "the keystore to copy from: a URI, a file, or the URL of a KMS that serves", "@file"},
     {"to", "KEYSTORE", "the keystore to copy to: a URI or a file", "@file"},
     {"from-password-file", "FILE", "password of --from; default as for keystore verify", "@file"},
     {"to-password-file", "FILE", "password of --to; default that of --from", "@file"},
@@ -244,7 +245,7 @@ constexpr CommandSpec kCommands[] = {
      "mends what can be mended in a keystore file; a dry run unless --apply", kRepair, true, false,
      run_keystore_repair},
     {"migrate", "", "", 0, 0, "", "copies the keys of one keystore into another and compares them",
-     kMigrate, true, false, run_migrate},
+     kMigrate, true, true, run_migrate},
     {"store", "backup", "FILE [STORE]", 1, 2, "@file",
      "writes all keys of a store in a database to a file, encrypted to recipients", kBackup, true,
      false, run_store_backup},

@@ -6,6 +6,7 @@
 
 #include "keystore/factory.h"
 #include "secret_file.h"
+#include "served_keys.h"
 
 namespace kmsctl {
 namespace {
@@ -62,6 +63,7 @@ Result<KeystoreAccess> keystore_access(const Conf& conf, const std::string& give
 
 Result<std::unique_ptr<kms::KeyStore>> open_keystore(const KeystoreAccess& access,
                                                      kms::Logger& logger, bool check_only) {
+  if (access.served != nullptr) return open_served_keys(access.served);
   kms::KeyStoreOptions options;
   options.uri = access.uri;
   options.password = access.password.clone();

@@ -10,6 +10,7 @@
 #include "keystore/keystore.h"
 #include "keystore/pkcs11/options.h"
 #include "keystore/postgres/options.h"
+#include "rest.h"
 
 namespace kmsctl {
 
@@ -18,8 +19,9 @@ struct KeystoreAccess {
   std::string uri;   // "jceks://file@/path"
   std::string path;  // of the file; empty for keystores that are none
   kms::Secret password;
-  kms::TrusteeOptions trustee;  // of a store in PostgreSQL
-  kms::pkcs11::HsmOptions hsm;  // of a store in an HSM
+  kms::TrusteeOptions trustee;                // of a store in PostgreSQL
+  kms::pkcs11::HsmOptions hsm;                // of a store in an HSM
+  std::shared_ptr<const RestOptions> served;  // of a KMS that serves; null: it is none
 };
 
 // given is a URI or the path of a JCEKS file; empty: hadoop.kms.key.provider.uri. The password is

@@ -11,6 +11,7 @@
 #include "keystore_commands.h"
 #include "migrate_output.h"
 #include "progress.h"
+#include "served_keys.h"
 
 namespace kmsctl {
 namespace {
@@ -255,6 +256,17 @@ int refuse_hsm(Invocation& call, const KeystoreAccess& from, const KeystoreAcces
                                 "re-encrypt what the old ones protect");
 }
 
+Result<KeystoreAccess> source_of(Invocation& call, const Conf& conf) {
+  const std::string from = call.get("from");
+  if (!is_served(from)) return keystore_access(conf, from, call.get("from-password-file"));
+  auto options = connection_by(call, "from");
+  if (!options.ok()) return std::move(options).error();
+  KeystoreAccess access;
+  access.uri = options->url;
+  access.served = std::make_shared<const RestOptions>(std::move(*options));
+  return access;
+}
+
 int roll_back(Invocation& call) {
   auto report = kms::MigrationReport::load(call.get("roll-back"));
   if (!report.ok()) return call.fail(report.error());
@@ -301,10 +313,12 @@ int run_migrate(Invocation& call) {
     return call.usage_error("--follow and --dry-run do not go together");
   auto conf = conf_of(call);
   if (!conf.ok()) return call.fail(conf.error());
-  const std::string password_file = call.get("from-password-file");
-  auto from = keystore_access(*conf, call.get("from"), password_file);
+  if (is_served(call.get("to")))
+    return call.usage_error("--to is a store, not a KMS that serves: name what keeps its keys");
+  auto from = source_of(call, *conf);
   if (!from.ok()) return call.fail(from.error());
-  auto to = keystore_access(*conf, call.get("to"), call.get("to-password-file", password_file));
+  auto to = keystore_access(*conf, call.get("to"),
+                            call.get("to-password-file", call.get("from-password-file")));
   if (!to.ok()) return call.fail(to.error());
   if (from->uri == to->uri) return call.usage_error("--from and --to are the same");
   if (from->uri.starts_with("hsm:") || to->uri.starts_with("hsm:"))

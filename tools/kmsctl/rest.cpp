@@ -108,9 +108,10 @@ struct RestClient::Transfer {
   long status = 0;
 };
 
-Result<std::string> base_url(std::string_view text) {
+Result<std::string> base_url(std::string_view text, const char* option) {
   const auto bad = [&](const char* why) {
-    return Error(ErrorKind::invalid_argument, "--url " + shown(text) + ": " + why);
+    return Error(ErrorKind::invalid_argument,
+                 "--" + std::string(option) + " " + shown(text) + ": " + why);
   };
   std::string url(text);
   if (url.starts_with("kms://")) {
@@ -127,10 +128,15 @@ Result<std::string> base_url(std::string_view text) {
 }
 
 Result<RestOptions> connection_of(Invocation& call) {
+  return connection_by(call, "url");
+}
+
+Result<RestOptions> connection_by(Invocation& call, const char* option) {
   RestOptions options;
   const char* environment = std::getenv("KMSCTL_URL");
   auto url = base_url(
-      call.get("url", environment != nullptr && *environment != '\0' ? environment : kDefaultUrl));
+      call.get(option, environment != nullptr && *environment != '\0' ? environment : kDefaultUrl),
+      option);
   if (!url.ok()) return std::move(url).error();
   options.url = std::move(*url);
   options.negotiate = call.has("negotiate");

@@ -23,9 +23,12 @@ struct RestOptions {
   long timeout_s = 60;
 };
 Result<RestOptions> connection_of(Invocation& call);
+// The same of the server that another option names, whatever --url says.
+Result<RestOptions> connection_by(Invocation& call, const char* option);
 
-// "http://host:port/kms" of an http(s) URL or of Hadoop's kms://http@host:port/kms.
-Result<std::string> base_url(std::string_view text);
+// "http://host:port/kms" of an http(s) URL or of Hadoop's kms://http@host:port/kms. option: for
+// messages.
+Result<std::string> base_url(std::string_view text, const char* option = "url");
 
 // A client of the REST API over one connection that is kept, with its cookies. For one thread.
 // Errors: unavailable when the server cannot be reached or says so (503), not_authorized for 401
