@@ -10,6 +10,8 @@
 #include "core/clock.h"
 #include "core/secret_input.h"
 #include "keystore/factory.h"
+#include "records/signer.h"
+#include "records/token_store.h"
 #include "zookeeper/signer.h"
 #include "zookeeper/token_store.h"
 
@@ -54,8 +56,9 @@ std::unique_ptr<Instance> Instance::open(const InstanceOptions& options, Logger&
 
   // Each part reports on its own, so that one run of configtest shows every mistake.
   const bool policy = instance->open_policy(options, problems);
-  const bool signer = instance->open_signer(options, problems);
   const bool keys = instance->open_keys(options, problems);
+  // Both may live in the key store; where that could not be opened there is nothing more to say.
+  const bool signer = instance->open_signer(options, problems);
   const bool tokens = instance->open_tokens(options, problems);
   const bool denials = instance->open_denials(options, problems);
   const bool limits = instance->open_limits(options, problems);
@@ -119,40 +122,38 @@ bool Instance::open_policy(const InstanceOptions& options, std::vector<std::stri
 }
 
 bool Instance::open_signer(const InstanceOptions& options, std::vector<std::string>& problems) {
-  if (settings_.signer == hadoop::SignerKind::file) {
-    auto signer = make_file_signer(settings_.signature_secret_file,
-                                   settings_.token_validity_s * 1000, logger_);
-    if (!signer.ok()) {
-      problems.push_back(signer.error().message);
+  const std::int64_t period_ms = settings_.token_validity_s * 1000;
+  const bool in_store = settings_.signer == hadoop::SignerKind::trustee;
+  if (in_store && keys_ == nullptr) return true;
+  if (settings_.signer == hadoop::SignerKind::random) {
+    if (options.check_only) return true;
+    if (auto ready = init_shared_signer(options.signer_region, period_ms); !ready.ok()) {
+      problems.push_back(ready.error().message);
       return false;
     }
-    signer_ = std::move(*signer);
+    signer_ = make_shared_signer(options.signer_region);
     return true;
   }
-  if (settings_.signer == hadoop::SignerKind::zookeeper) {
-    auto signer = make_zookeeper_signer(settings_.signer_zookeeper,
-                                        settings_.token_validity_s * 1000, logger_);
-    if (!signer.ok()) {
-      problems.push_back(signer.error().message);
-      return false;
-    }
-    signer_ = std::move(*signer);
-    return true;
-  }
-  if (options.check_only) return true;
-  if (auto ready = init_shared_signer(options.signer_region, settings_.token_validity_s * 1000);
-      !ready.ok()) {
-    problems.push_back(ready.error().message);
+  auto signer = in_store ? make_record_signer(*keys_->records(), period_ms, logger_)
+                : settings_.signer == hadoop::SignerKind::zookeeper
+                    ? make_zookeeper_signer(settings_.signer_zookeeper, period_ms, logger_)
+                    : make_file_signer(settings_.signature_secret_file, period_ms, logger_);
+  if (!signer.ok()) {
+    problems.push_back(signer.error().message);
     return false;
   }
-  signer_ = make_shared_signer(options.signer_region);
+  signer_ = std::move(*signer);
   return true;
 }
 
 bool Instance::open_tokens(const InstanceOptions& options, std::vector<std::string>& problems) {
+  tokens_in_store_ = !settings_.tokens_in_zookeeper && options.token_file.empty() &&
+                     settings_.key_provider_uri.starts_with("trustee:");
+  if (tokens_in_store_ && keys_ == nullptr) return true;
   const auto open_store = [&]() -> Result<std::unique_ptr<TokenStore>> {
     if (settings_.tokens_in_zookeeper)
       return make_zookeeper_token_store(settings_.token_zookeeper, logger_);
+    if (tokens_in_store_) return make_record_token_store(*keys_->records(), logger_);
     FileTokenStoreOptions store;
     store.path = options.token_file;
     if (store.path.empty()) {
@@ -277,9 +278,12 @@ std::vector<Instance::Component> Instance::components() const {
   add("signer", worse(signer_attached_.read(), signer_->condition()),
       settings_.signer == hadoop::SignerKind::zookeeper
           ? settings_.signer_zookeeper.connection_string
-          : settings_.signature_secret_file);
+      : settings_.signer == hadoop::SignerKind::trustee ? settings_.key_provider_uri
+                                                        : settings_.signature_secret_file);
   add("tokens", worse(tokens_attached_.read(), tokens_->condition()),
-      settings_.tokens_in_zookeeper ? settings_.token_zookeeper.connection_string : std::string());
+      settings_.tokens_in_zookeeper ? settings_.token_zookeeper.connection_string
+      : tokens_in_store_            ? settings_.key_provider_uri
+                                    : std::string());
   const std::int64_t polled = polled_ms_.load(std::memory_order_relaxed);
   const std::int64_t silent = steady_ms() - polled;
   const Health hangs = {HealthState::degraded, now_ms() - silent,

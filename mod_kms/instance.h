@@ -47,7 +47,7 @@ struct InstanceOptions {
   // Shared memory of this name for limits, only asked for where there are some; null: none to be
   // had.
   std::function<void*(const std::string& name, std::size_t bytes)> shared_region;
-  std::string token_file;  // journal of delegation tokens; empty: beside the keystore
+  std::string token_file;  // journal of delegation tokens; empty: with the keys
   AuditConfig audit;       // without its window
   bool audit_aggregate = false;
 };
@@ -118,6 +118,7 @@ class Instance {
   AccessList administrators_;
   std::unique_ptr<SignerSecrets> signer_;
   std::unique_ptr<TokenManager> tokens_;
+  bool tokens_in_store_ = false;  // of the keys
   std::optional<DenialRing> denials_;  // before audit_, which writes to it
   std::unique_ptr<AuditLog> audit_;
   bool audit_buffered_ = false;

@@ -27,6 +27,8 @@ constexpr std::string_view kLimits =
     "mod_kms's own: the rules of KMSRateLimit with ';' between them, where that is not used";
 constexpr std::string_view kAlarms =
     "mod_kms's own: the rules of KMSDecryptAlarm with ';' between them, where that is not used";
+constexpr std::string_view kSigner =
+    "random, file, zookeeper, trustee; trustee is the default with keys in trustee://";
 constexpr std::string_view kPort = "Listen and VirtualHost of httpd say where it is served";
 constexpr std::string_view kTls = "TLS is mod_ssl's business: SSLEngine, SSLCertificateFile";
 constexpr std::string_view kAudit = "the audit log is written by libkms, KMSAuditLog says where to";
@@ -118,7 +120,7 @@ constexpr KnownProperty kProperties[] = {
     take("hadoop.kms.authentication.cookie.domain", text, {}, &S::cookie_domain),
     take("hadoop.kms.authentication.cookie.path", text, {}, &S::cookie_path),
     take("hadoop.kms.authentication.cookie.persistent", boolean, "false", &S::cookie_persistent),
-    {"hadoop.kms.authentication.signer.secret.provider", text, "random", used},
+    {"hadoop.kms.authentication.signer.secret.provider", text, "random", used, kSigner},
     take("hadoop.kms.authentication.signature.secret.file", text, {}, &S::signature_secret_file),
     {"hadoop.kms.authentication.simple.anonymous.allowed", boolean, "false", warned, kAnonymous},
     take("hadoop.kms.authentication.kerberos.keytab", text, "${user.home}/kms.keytab",

@@ -273,17 +273,25 @@ void Loader::check_name_rules() {
     mistake(name, parsed.error().message);
 }
 
+// A key store that nodes share has a place for the secrets too; the default goes there.
 void Loader::check_signer() {
-  const std::string provider = text_of(kSecretProvider);
+  const bool shared_store = out_.key_provider_uri.starts_with("trustee:");
+  std::string provider = text_of(kSecretProvider);
+  if (shared_store && given(kSecretProvider) == nullptr) provider = "trustee";
   if (provider == "file") {
     out_.signer = SignerKind::file;
     check_secret_file();
     return;
   }
-  out_.signer = provider == "zookeeper" ? SignerKind::zookeeper : SignerKind::random;
+  out_.signer = provider == "zookeeper" ? SignerKind::zookeeper
+                : provider == "trustee" ? SignerKind::trustee
+                                        : SignerKind::random;
   out_.signature_secret_file.clear();
-  if (provider != "random" && provider != "zookeeper")
-    mistake_in_value(kSecretProvider, "cannot be loaded here; allowed are random, file, zookeeper");
+  if (out_.signer == SignerKind::random && provider != "random")
+    mistake_in_value(kSecretProvider,
+                     "cannot be loaded here; allowed are random, file, zookeeper, trustee");
+  else if (out_.signer == SignerKind::trustee && !shared_store)
+    mistake_in_value(kSecretProvider, "needs a key provider trustee://");
   else if (const Property* file = given(kSecretFile))
     warn(*file, "not used, since " + kSecretProvider + " is " + provider);
 }

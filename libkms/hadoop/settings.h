@@ -36,7 +36,7 @@ struct SettingsInput {
 };
 
 enum class AuthenticationType { simple, kerberos };
-enum class SignerKind { random, file, zookeeper };
+enum class SignerKind { random, file, zookeeper, trustee };
 
 // What the Java KMS's own files (and overrides) say, typed and checked. Units are in the names.
 struct Settings {

@@ -86,6 +86,8 @@ struct KeyStoreSize {
   std::int64_t keys = 0, versions = 0;
 };
 
+class Records;
+
 // A place where keys live. One object serves all threads of a process; every call may be made from
 // any thread. A call that changes something returns success only once the change is durable and
 // visible to every process that uses the same store. Errors: ErrorKind::io in Java's words where a
@@ -111,6 +113,9 @@ class KeyStore {
   // Called about once a second by a maintenance thread: notices changes made behind our back.
   virtual void poll() noexcept = 0;
   virtual KeyStoreSize size() { return {}; }
+  // What the nodes of this store share beside keys; null where it keeps nothing but keys. Lives as
+  // long as the store.
+  virtual Records* records() noexcept { return nullptr; }
 
   virtual Result<std::vector<std::string>> names() = 0;
   virtual Result<MetadataPtr> metadata(std::string_view name) = 0;

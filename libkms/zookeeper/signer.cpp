@@ -8,7 +8,7 @@
 #include <mutex>
 #include <utility>
 
-#include "auth/signature.h"
+#include "auth/rolling_secrets.h"
 #include "core/clock.h"
 #include "core/thread_cached.h"
 #include "crypto/random.h"
@@ -32,32 +32,12 @@ constexpr std::size_t kSecretBytes = 32;
 constexpr milliseconds kReadLimit{3000};
 constexpr milliseconds kAttachLimit{3000};
 constexpr milliseconds kRetry{500};
-constexpr std::int64_t kGraceMs = 2000;
 constexpr std::int64_t kPushWindowMs = 10000;
 constexpr std::int64_t kReadAgainMs = 60000;
 
-// The znode as last read or written, and what follows from it for every time until the next look.
-struct Secrets {
-  zookeeper::SignerSecretsData data;
-  std::int32_t version = 0;    // of the znode
-  std::int64_t due_ms = 0;     // when the next roll-over is
-  std::int64_t rolled_ms = 0;  // when current became it
-
-  // A node whose clock is late refuses what is signed by a secret it does not use yet, but none
-  // refuses the one before. So the new one signs a little later than it is accepted.
-  const Secret& signing(std::int64_t now, std::int64_t grace) const {
-    if (now >= due_ms + grace) return data.next;
-    return now < rolled_ms + grace && !data.previous.empty() ? data.previous : data.current;
-  }
-  bool matches(std::int64_t now, std::int64_t period, std::string_view text,
-               std::string_view base64) const {
-    // Without ZooKeeper every node goes on to next when it is due, and stays there. A node whose
-    // clock is early signs with next before that.
-    if (now < due_ms + period && signature_matches(data.current.view(), text, base64)) return true;
-    if (signature_matches(data.next.view(), text, base64)) return true;
-    return now < due_ms && !data.previous.empty() &&
-           signature_matches(data.previous.view(), text, base64);
-  }
+// The znode as last read or written.
+struct Secrets : RollingSecrets {
+  std::int32_t version = 0;  // of the znode
 };
 
 // Follows the znode, in the client's threads.
@@ -66,7 +46,7 @@ class Follower final : public zookeeper::Observer {
   Follower(std::string path, std::int64_t period_ms, Client& client, Logger& logger)
       : path_(std::move(path)),
         period_ms_(period_ms),
-        grace_ms_(std::min(kGraceMs, period_ms / 10)),
+        grace_ms_(RollingSecrets::grace(period_ms)),
         client_(client),
         logger_(logger) {}
 
@@ -180,9 +160,9 @@ bool Follower::create() {
   zookeeper::SignerSecretsData fresh;
   if (const auto seen = latest(); seen) {
     // Somebody deleted the node: cookies in use stay valid.
-    fresh.next = seen->data.next.clone();
-    fresh.current = seen->data.current.clone();
-    fresh.previous = seen->data.previous.clone();
+    fresh.next = seen->next.clone();
+    fresh.current = seen->current.clone();
+    fresh.previous = seen->previous.clone();
     fresh.rollover_ms = seen->due_ms;
   } else {
     fresh.next = Secret(kSecretBytes);
@@ -217,8 +197,8 @@ bool Follower::push(const Secrets& seen, std::int64_t now) {
   rolled.next = Secret(kSecretBytes);
   if (!fill_private({rolled.next.data(), rolled.next.size()}).ok()) return false;
   const std::int64_t missed = (now - seen.due_ms) / period_ms_;
-  rolled.current = seen.data.next.clone();
-  rolled.previous = (missed > 0 ? seen.data.next : seen.data.current).clone();
+  rolled.current = seen.next.clone();
+  rolled.previous = (missed > 0 ? seen.next : seen.current).clone();
   rolled.rollover_ms = seen.due_ms + (missed + 1) * period_ms_;
   const Reply reply = client_.set(path_, zookeeper::encode_signer(rolled).view(), seen.version,
                                   Steady::now() + kReadLimit);
@@ -233,7 +213,7 @@ void Follower::adopt(zookeeper::SignerSecretsData data, std::int32_t version,
                      std::int64_t modified_ms) {
   const std::int64_t now = now_ms();
   const std::lock_guard lock(mutex_);
-  if (latest_ && latest_->version == version && latest_->data.next.equals(data.next.view())) return;
+  if (latest_ && latest_->version == version && latest_->next.equals(data.next.view())) return;
   auto fresh = std::make_shared<Secrets>();
   // The date in the node may be long over: Java nodes keep to its phase, without correcting it. The
   // node was just rolled when it was just written, whatever the clocks say.
@@ -244,8 +224,10 @@ void Follower::adopt(zookeeper::SignerSecretsData data, std::int32_t version,
     fresh->due_ms += ((after - fresh->due_ms) / period_ms_ + 1) * period_ms_;
   fresh->rolled_ms = modified_ms;
   if (latest_)
-    fresh->rolled_ms = latest_->data.current.equals(data.current.view()) ? latest_->rolled_ms : now;
-  fresh->data = std::move(data);
+    fresh->rolled_ms = latest_->current.equals(data.current.view()) ? latest_->rolled_ms : now;
+  fresh->next = std::move(data.next);
+  fresh->current = std::move(data.current);
+  fresh->previous = std::move(data.previous);
   fresh->version = version;
   latest_ = std::move(fresh);
   generation_.fetch_add(1, std::memory_order_release);

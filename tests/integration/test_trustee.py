@@ -11,7 +11,7 @@ import pytest
 from audit_faults import ONE_CHILD
 from client import Answer, Client
 from harness import OPEN_KEY_ACLS, PASSWORD, Area, Httpd, wait_for
-from postgres import Postgres, certificate, missing
+from postgres import USUAL, Postgres, certificate, missing
 
 pytestmark = pytest.mark.skipif(missing(), reason="no PostgreSQL server here")
 
@@ -32,7 +32,7 @@ def store(postgres: Postgres, area: Area) -> Area:
 
 def node(registry, area: Area, name: str) -> Httpd:
     it = registry.httpd(area, name)
-    it.directives.append(f'KMSTokenFile "{area.store}/{name}.tokens"')
+    it.usual |= USUAL
     return it
 
 
@@ -134,7 +134,7 @@ def test_database_is_killed_and_comes_back(registry, postgres: Postgres, area: A
     eek = client.generate("kept").json()[0]
     plain = client.decrypt(eek).json()
     it.expect("KMS0131", "KMS0132")
-    it.allow("KMS0601")
+    it.allow("KMS0311", "KMS0370", "KMS0601")
     postgres.stop(signal.SIGKILL)
     killed = time.monotonic()
     assert client.create("lost").status == 503
@@ -161,7 +161,7 @@ def test_graceful_restart_without_the_database(registry, postgres: Postgres, sto
     client = Client(it.port, fresh=True)
     client.create("before")
     it.expect("KMS0130", "KMS0132")
-    it.allow("KMS0131", "KMS0601")
+    it.allow("KMS0131", "KMS0311", "KMS0370", "KMS0601")
     postgres.stop(signal.SIGINT)
     status, text = it.configtest()
     assert status != 0 and "trustee://" in text and postgres.password not in text

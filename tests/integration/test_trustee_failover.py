@@ -11,7 +11,7 @@ import pytest
 from audit_faults import ONE_CHILD
 from client import Client
 from harness import Area, Httpd, wait_for
-from postgres import Postgres, missing
+from postgres import USUAL, Postgres, missing
 
 pytestmark = pytest.mark.skipif(missing(), reason="no PostgreSQL server here")
 
@@ -102,10 +102,10 @@ def test_the_primary_is_killed_under_load(registry, servers: list[Postgres], are
     for name in ("first", "second"):
         node = registry.httpd(area, name)
         nodes.append(node)
-        node.directives.append(f'KMSTokenFile "{area.store}/{name}.tokens"')
+        node.usual |= USUAL
         node.children = ONE_CHILD.replace("5", "10")
         # Where the standby takes over within one look, a node notices nothing.
-        node.allow("KMS0131", "KMS0132", "KMS0601")
+        node.allow("KMS0131", "KMS0132", "KMS0311", "KMS0370", "KMS0601")
         node.start()
     load = Load(nodes)
     wait_for("changes", lambda: len(load.successes) >= 200, 60)

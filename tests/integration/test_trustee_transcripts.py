@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from harness import DATA, Httpd
-from postgres import Postgres, missing
+from postgres import USUAL, Postgres, missing
 from test_transcripts import CASES, check_case, send
 
 # In docs/compatibility.md, "what looks like a version and is none": statuses where Java stumbles over an entry of the file.
@@ -22,7 +22,7 @@ def module_server(module_registry) -> Httpd:
                            site={f"hadoop.kms.proxyuser.proxyu.{what}": "*" for what in ("users", "hosts")})
         postgres.initialize(area)
         area.write("kms-acls.xml", (DATA / "rest-transcripts-kms-acls.xml").read_bytes())
-        server.directives.append(f'KMSTokenFile "{area.store}/tokens"')
+        server.usual |= USUAL
         yield server
         server.stop()
 

@@ -242,7 +242,7 @@ void single_mistakes(void**) {
       mistake(kAuth + "signer.secret.provider", "zookeeper"),
       "value 'zookeeper' needs " + kAuth + "signer.secret.provider.zookeeper.connection.string");
   assert_contains(mistake(kAuth + "signer.secret.provider", "org.example.P"),
-                  "cannot be loaded here; allowed are random, file, zookeeper");
+                  "cannot be loaded here; allowed are random, file, zookeeper, trustee");
   assert_contains(mistake("hadoop.security.auth_to_local", "RULE:[1:$1] nonsense"),
                   "Invalid rule:  nonsense");
   assert_contains(mistake("hadoop.security.auth_to_local.mechanism", "heimdal"),

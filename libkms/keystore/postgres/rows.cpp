@@ -48,6 +48,16 @@ Bound bound_version(std::string_view what, const KeyRow& row, std::int32_t numbe
   return bound.text(row.cipher).number(row.bit_length).text(row.details).number(row.created_ms);
 }
 
+Bound bound_record_key(const RecordRow& row) {
+  return Bound("kms_record data key, 1").text(row.kind).number(row.number);
+}
+
+Bound bound_record(const RecordRow& row) {
+  Bound bound("kms_record, 1");
+  bound.text(row.kind).number(row.number).number(row.expires_ms).number(row.revision);
+  return bound;
+}
+
 constexpr std::string_view kVersion = "kms_key_version, 1";
 constexpr std::string_view kVersionKey = "kms_key_version data key, 1";
 
@@ -70,6 +80,10 @@ Error about_key(const KeyRow& row, const Error& error) {
 
 Error about_version(const KeyRow& row, std::int32_t number, const Error& error) {
   return about_row("kms_key_version", version_name(row.name, number), error);
+}
+
+Error about_record(const RecordRow& row, const Error& error) {
+  return about_row("kms_record", row.kind + " " + std::to_string(row.number), error);
 }
 
 }  // namespace
@@ -168,6 +182,27 @@ Result<Secret> Vault::open_version(const KeyRow& row, const VersionRow& version)
   auto material = seal::aead_open(key->view(), bound(kVersion), version.sealed);
   if (!material.ok()) return about_version(row, version.version, material.error());
   return material;
+}
+
+Result<void> Vault::seal_record(RecordRow& row, const Secret& content) const {
+  auto key = fresh_data_key();
+  if (!key.ok()) return about_record(row, key.error());
+  auto sealed = seal::aead_seal(key->view(), bound_record(row), content.view());
+  if (!sealed.ok()) return about_record(row, sealed.error());
+  auto wrapped = key_->wrap(*key, bound_record_key(row));
+  if (!wrapped.ok()) return about_record(row, wrapped.error());
+  row.sealed = std::move(*sealed);
+  row.wrapped_key = std::move(*wrapped);
+  row.seal_id = key_->id();
+  return {};
+}
+
+Result<Secret> Vault::open_record(const RecordRow& row) const {
+  auto key = unwrap(row.wrapped_key, row.seal_id, bound_record_key(row));
+  if (!key.ok()) return about_record(row, key.error());
+  auto content = seal::aead_open(key->view(), bound_record(row), row.sealed);
+  if (!content.ok()) return about_record(row, content.error());
+  return content;
 }
 
 }  // namespace kms::postgres

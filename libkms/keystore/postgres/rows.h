@@ -39,6 +39,17 @@ struct VersionRow {
   std::string seal_id;
 };
 
+// A row of kms_record. The data key is bound to kind and number, the content to all but the seal.
+struct RecordRow {
+  std::string kind;
+  std::int64_t number = 0;
+  std::int64_t expires_ms = 0;
+  std::int64_t revision = 0;
+  Bytes sealed;
+  Bytes wrapped_key;
+  std::string seal_id;
+};
+
 std::string details_of(const std::optional<std::string>& description,
                        const std::map<std::string, std::string>& attributes);
 Result<MetadataPtr> metadata_of(const KeyRow& row);
@@ -56,6 +67,9 @@ class Vault {
   Result<VersionRow> seal_version(const KeyRow& row, std::int32_t number, std::int64_t created_ms,
                                   const Secret& material) const;
   Result<Secret> open_version(const KeyRow& row, const VersionRow& version) const;
+  // Fills in the seal.
+  Result<void> seal_record(RecordRow& row, const Secret& content) const;
+  Result<Secret> open_record(const RecordRow& row) const;
 
  private:
   Result<Secret> unwrap(const Bytes& wrapped, const std::string& seal_id, ByteView bound) const;

@@ -32,7 +32,17 @@ constexpr const char* kVersion1[] = {
     " (0, 0), (1, 0), (2, 0), (3, 0), (4, 0), (5, 0), (6, 0), (7, 0)",
 };
 
-constexpr std::array<std::span<const char* const>, kSchemaVersion> kMigrations = {kVersion1};
+// What the nodes share beside keys: records.h.
+constexpr const char* kVersion2[] = {
+    "CREATE TABLE kms_record (kind text NOT NULL, number bigint NOT NULL,"
+    " expires_ms bigint NOT NULL, revision bigint NOT NULL, sealed bytea NOT NULL,"
+    " wrapped_key bytea NOT NULL, seal_id text NOT NULL, PRIMARY KEY (kind, number))",
+    "CREATE INDEX kms_record_expires ON kms_record (kind, expires_ms)",
+    "CREATE TABLE kms_counter (name text PRIMARY KEY, value bigint NOT NULL)",
+};
+
+constexpr std::array<std::span<const char* const>, kSchemaVersion> kMigrations = {kVersion1,
+                                                                                  kVersion2};
 
 Error not_ours(const std::string& text) {
   return Error(ErrorKind::configuration, text);

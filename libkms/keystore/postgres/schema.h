@@ -10,7 +10,7 @@
 
 namespace kms::postgres {
 
-inline constexpr int kSchemaVersion = 1;
+inline constexpr int kSchemaVersion = 2;
 inline constexpr int kShards = 8;  // rows of kms_change
 
 // The version of the schema in the database; 0 when there is none.

@@ -18,7 +18,7 @@ std::uint64_t name_hash(std::string_view name) noexcept {
     hash ^= static_cast<unsigned char>(c);
     hash *= 1099511628211ULL;
   }
-  return hash;
+  return is_record_name(name) ? hash | kRecordBit : hash & ~kRecordBit;
 }
 
 Result<std::unique_ptr<SharedChanges>> SharedChanges::map() {

@@ -11,6 +11,13 @@
 
 namespace kms::postgres {
 
+// What is not a key but a record (records.h) has a name that begins with a capital letter, which no
+// key's name does, and a hash with this bit.
+inline constexpr std::uint64_t kRecordBit = std::uint64_t{1} << 63;
+constexpr bool is_record_name(std::string_view name) noexcept {
+  return !name.empty() && name.front() >= 'A' && name.front() <= 'Z';
+}
+
 // The same number for the same name in all processes of a server.
 std::uint64_t name_hash(std::string_view name) noexcept;
 

@@ -36,7 +36,7 @@ class TrusteeStore final : public KeyStore {
  public:
   TrusteeStore(StoreAccess access, Logger& logger, std::unique_ptr<SharedChanges> shared,
                bool check_only);
-  ~TrusteeStore() override { detach(); }
+  ~TrusteeStore() override;
 
   Health condition() const noexcept override;
   const std::string& uri() const override { return access_.uri; }
@@ -60,14 +60,18 @@ class TrusteeStore final : public KeyStore {
   Result<void> invalidate(std::string_view name) override;
   Result<void> import_key(const KeyMetadata& metadata,
                           std::span<const VersionPtr> versions) override;
+  Records* records() noexcept override;
 
  private:
-  class Write;  // one change of one key
+  class Write;        // one change of one key or record
+  class RecordTable;  // what is no key
 
   // What is in memory, and for how long (store_sync.cpp).
   bool current() const;
   Result<void> sync();
   void absorb();
+  void drop(std::uint64_t hash);
+  void drop_all();
   bool may_be_stale() const noexcept;
   Result<void> look(std::unique_lock<std::mutex>& looking);
   Result<void> look_for_changes(Connection& connection);
@@ -109,6 +113,8 @@ class TrusteeStore final : public KeyStore {
   const std::unique_ptr<SharedChanges> shared_;
   KeyCache cache_;
   Pool pool_, watch_;  // for the requests; for the look for changes
+
+  const std::unique_ptr<RecordTable> records_;
 
   std::mutex vault_mutex_;  // guards what follows
   std::shared_ptr<const Vault> vault_;

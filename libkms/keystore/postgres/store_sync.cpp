@@ -5,6 +5,7 @@
 
 #include "core/blocked_signals.h"
 #include "core/clock.h"
+#include "keystore/postgres/record_table.h"
 #include "keystore/postgres/store.h"
 
 namespace kms::postgres {
@@ -23,7 +24,16 @@ TrusteeStore::TrusteeStore(StoreAccess access, Logger& logger,
       shared_(std::move(shared)),
       pool_(access_.server, static_cast<std::size_t>(access_.options.connections),
             [this](Connection& fresh) { return prepare(fresh); }),
-      watch_(access_.server, 1, [this](Connection& fresh) { return prepare(fresh); }) {}
+      watch_(access_.server, 1, [this](Connection& fresh) { return prepare(fresh); }),
+      records_(std::make_unique<RecordTable>(*this)) {}
+
+TrusteeStore::~TrusteeStore() {
+  detach();
+}
+
+Records* TrusteeStore::records() noexcept {
+  return records_.get();
+}
 
 Deadline TrusteeStore::deadline() const {
   return steady_ms() + access_.options.timeout_ms;
@@ -141,13 +151,25 @@ void TrusteeStore::absorb() {
   while (at != now) {
     const auto hash = shared_->change(++at);
     if (hash.has_value()) {
-      cache_.drop(*hash);
+      drop(*hash);
     } else {
-      cache_.drop_all();
+      drop_all();
       at = now;
     }
   }
   absorbed_.store(now, std::memory_order_release);
+}
+
+void TrusteeStore::drop(std::uint64_t hash) {
+  if ((hash & kRecordBit) != 0)
+    records_->cache().drop(hash);
+  else
+    cache_.drop(hash);
+}
+
+void TrusteeStore::drop_all() {
+  cache_.drop_all();
+  records_->cache().drop_all();
 }
 
 Result<void> TrusteeStore::look(std::unique_lock<std::mutex>&) {
@@ -185,7 +207,7 @@ Result<void> TrusteeStore::look_for_changes(Connection& connection) {
     if (rows->size() != kShards)
       return Error(ErrorKind::corrupt, "kms_change does not have its rows");
     for (int i = 0; i < kShards; ++i) seen_.push_back(rows->number(i, 1));
-    cache_.drop_all();
+    drop_all();
     return {};
   }
   Params seen;
@@ -213,11 +235,11 @@ void TrusteeStore::apply_changes(const Rows& rows) {
     counters[shard] = rows.number(i, 1);
     if (rows.is_null(i, 2)) continue;
     ++lines[shard];
-    cache_.drop(name_hash(rows.text(i, 2)));
+    drop(name_hash(rows.text(i, 2)));
   }
   for (std::size_t shard = 0; shard < seen_.size(); ++shard) {
     if (counters[shard] - seen_[shard] == lines[shard]) continue;
-    cache_.drop_all();
+    drop_all();
     break;
   }
   seen_ = std::move(counters);
