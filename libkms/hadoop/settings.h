@@ -14,9 +14,9 @@
 #include "auth/tokens/token_manager.h"
 #include "core/result.h"
 #include "hadoop/configuration.h"
-#include "keystore/pkcs11/options.h"
 #include "keystore/postgres/options.h"
 #include "limits/rules.h"
+#include "pkcs11/options.h"
 #include "zookeeper/options.h"
 
 namespace kms::hadoop {

@@ -10,8 +10,8 @@
 #include "core/result.h"
 #include "core/secret.h"
 #include "keystore/keystore.h"
-#include "keystore/pkcs11/options.h"
 #include "keystore/postgres/options.h"
+#include "pkcs11/options.h"
 
 namespace kms {
 

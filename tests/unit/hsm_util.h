@@ -13,9 +13,9 @@
 #include <vector>
 
 #include "jceks_util.h"
-#include "keystore/pkcs11/library.h"
 #include "keystore/pkcs11/metadata.h"
 #include "keystore/pkcs11/pkcs11_store.h"
+#include "pkcs11/library.h"
 
 namespace unit {
 
@@ -97,10 +97,7 @@ class Hsm {
 };
 
 inline kms::KeyOptions aes_key(int bits = 128) {
-  kms::KeyOptions options;
-  options.cipher = "AES/CTR/NoPadding";
-  options.bit_length = bits;
-  return options;
+  return aes(bits);
 }
 
 template <class T>

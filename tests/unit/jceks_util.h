@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "aes_key.h"
 #include "core/log.h"
 #include "keystore/jceks/container.h"
 #include "keystore/jceks/jceks_store.h"
@@ -80,13 +81,6 @@ inline std::unique_ptr<kms::KeyStore> open_or_fail(const std::string& path, kms:
   if (auto attached = (*store)->attach(); !attached.ok())
     _fail(attached.error().message.c_str(), 0);
   return std::move(*store);
-}
-
-inline kms::KeyOptions aes(std::int32_t bits = 128) {
-  kms::KeyOptions options;
-  options.cipher = "AES/CTR/NoPadding";
-  options.bit_length = bits;
-  return options;
 }
 
 template <class T>

@@ -5,7 +5,7 @@
 
 #include "core/clock.h"
 #include "hsm_util.h"
-#include "keystore/pkcs11/address.h"
+#include "pkcs11/address.h"
 
 using namespace kms;
 using namespace kms::pkcs11;
@@ -286,10 +286,10 @@ void what_a_crash_leaves(void**) {
   assert_int_equal(log.count("KMS0157"), 1);
   need(store->create("a", aes_key(), nullptr));  // its name is free
   store.reset();
-  assert_kind(destroy_orphans(hsm.options(), {hex(a.id)}, log), ErrorKind::invalid_argument);
+  assert_kind(destroy_orphans(hsm.options(), {hex_text(a.id)}, log), ErrorKind::invalid_argument);
   report = need(examine(hsm.options(), log));
   assert_int_equal(report.findings.size(), 2);
-  need(destroy_orphans(hsm.options(), {hex(b.id)}, log));
+  need(destroy_orphans(hsm.options(), {hex_text(b.id)}, log));
   report = need(examine(hsm.options(), log));
   assert_int_equal(report.findings.size(), 1);
   assert_true(report.findings[0].kind == Finding::Kind::good);

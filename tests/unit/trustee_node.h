@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "aes_key.h"
 #include "postgres_util.h"
 
 // What the tests of the store in PostgreSQL have in common: one database, and nodes on it.
@@ -23,13 +24,6 @@ struct Node {
   ~Node() { store->detach(); }
   kms::KeyStore* operator->() { return store.get(); }
 };
-
-inline kms::KeyOptions aes(int bits = 128) {
-  kms::KeyOptions options;
-  options.cipher = "AES/CTR/NoPadding";
-  options.bit_length = bits;
-  return options;
-}
 
 template <class T>
 T good(kms::Result<T> result) {

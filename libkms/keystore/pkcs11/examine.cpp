@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <set>
 
-#include "keystore/pkcs11/library.h"
-#include "keystore/pkcs11/login_check.h"
+#include "core/hex.h"
 #include "keystore/pkcs11/metadata_file.h"
 #include "keystore/pkcs11/pkcs11_store.h"
+#include "keystore/pkcs11/uri.h"
+#include "pkcs11/access.h"
+#include "pkcs11/library.h"
 
 namespace kms::pkcs11 {
 namespace {
@@ -17,19 +19,15 @@ class Visit {
   static Result<std::unique_ptr<Visit>> open(const StoreOptions& options) {
     auto uri = parse_store_uri(options.uri);
     if (!uri.ok()) return std::move(uri).error();
-    auto address = token_address(options.hsm);
-    if (!address.ok()) return std::move(address).error();
-    auto path = library_path(options.hsm, *uri->profile);
-    if (!path.ok()) return std::move(path).error();
-    auto pin = read_pin(options.hsm);
-    if (!pin.ok()) return std::move(pin).error();
-    set_environment(*uri->profile);
-    auto library = Library::load(*path);
+    auto access = TokenAccess::read(options.hsm, *uri->profile);
+    if (!access.ok()) return std::move(access).error();
+    access->set_environment();
+    auto library = Library::load(access->library);
     if (!library.ok()) return std::move(library).error();
     if (const CK_RV rv = library->initialize(); rv != CKR_OK)
       return Error(ErrorKind::unavailable, call_text("C_Initialize", rv));
-    std::unique_ptr<Visit> visit(new Visit(*library, *path, uri->path));
-    const LoginProblem problem = log_in(*library, *address, *pin, visit->login);
+    std::unique_ptr<Visit> visit(new Visit(*library, access->library, uri->path));
+    const LoginProblem problem = log_in(*library, access->address, access->pin, visit->login);
     if (!problem.text.empty()) return Error(ErrorKind::unavailable, problem.text);
     return visit;
   }
@@ -92,7 +90,7 @@ void tell_facts(const Visit& visit, TokenReport& report) {
 Finding look_at_version(const Visit& visit, const TokenVersion& version) {
   CK_OBJECT_HANDLE object = 0;
   const CK_RV rv = find_key(visit.session(), *version.key, object);
-  Finding finding{Finding::Kind::good, version.version_name, hex(version.key->id), "usable"};
+  Finding finding{Finding::Kind::good, version.version_name, hex_text(version.key->id), "usable"};
   if (rv == CKR_OK) return finding;
   finding.kind = rv == kKeyMissing ? Finding::Kind::missing : Finding::Kind::differs;
   finding.what = call_text("object", rv);
@@ -120,7 +118,7 @@ Result<std::vector<Finding>> compare(const Visit& visit, const State& state) {
     const auto kind = pending ? Finding::Kind::pending
                       : ours  ? Finding::Kind::orphan
                               : Finding::Kind::foreign;
-    findings.push_back({kind, key.label, hex(key.id),
+    findings.push_back({kind, key.label, hex_text(key.id),
                         pending ? "left by an interrupted change; mended by a running server"
                         : ours  ? "made for this file, which does not know it"
                                 : "not made for this file"});
@@ -167,7 +165,7 @@ Result<void> destroy_orphans(const StoreOptions& options, const std::vector<std:
       return Error(ErrorKind::invalid_argument, id + " is no orphan of this store");
     const CK_RV rv = destroy_key((*visit)->session(), *unhex(id), found->label);
     if (rv != CKR_OK) return Error(ErrorKind::unavailable, call_text("C_DestroyObject", rv));
-    std::erase_if(next.pending, [&](const Pending& each) { return hex(each.id) == id; });
+    std::erase_if(next.pending, [&](const Pending& each) { return hex_text(each.id) == id; });
   }
   if (next.pending.size() == (*base)->pending.size()) return {};
   auto written = file.write(turn, **base, std::move(next), nullptr, {});

@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 
+#include "core/hex.h"
 #include "crypto/random.h"
 
 namespace kms::pkcs11 {
@@ -150,8 +151,8 @@ Json key_json(const KeyRecord& record) {
   for (const TokenVersionPtr& version : record.versions) {
     Json object(json_object());
     put(object, "number", version->number);
-    put(object, "id", hex(version->key->id));
-    put(object, "check", hex(as_text(version->key->check)));
+    put(object, "id", hex_text(version->key->id));
+    put(object, "check", hex_text(version->key->check));
     put(object, "created", version->created_ms);
     json_array_append_new(objects.get(), object.release());
   }
@@ -160,30 +161,6 @@ Json key_json(const KeyRecord& record) {
 }
 
 }  // namespace
-
-std::string hex(std::string_view raw) {
-  constexpr char kDigits[] = "0123456789abcdef";
-  std::string out;
-  for (const char c : raw) {
-    out += kDigits[static_cast<unsigned char>(c) >> 4];
-    out += kDigits[static_cast<unsigned char>(c) & 15];
-  }
-  return out;
-}
-
-std::optional<std::string> unhex(std::string_view text) {
-  const auto digit = [](char c) {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-  };
-  if (text.size() % 2 != 0) return std::nullopt;
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); i += 2) {
-    const int high = digit(text[i]), low = digit(text[i + 1]);
-    if (high < 0 || low < 0) return std::nullopt;
-    out += static_cast<char>(high << 4 | low);
-  }
-  return out;
-}
 
 Result<State> parse_state(ByteView text) {
   json_error_t problem;
@@ -203,12 +180,12 @@ Result<std::string> encode_state(const State& state) {
   try {
     Json root(json_object()), keys(json_array()), pending(json_array());
     put(root, "format", kFormat);
-    put(root, "store", hex(state.store_id));
+    put(root, "store", hex_text(state.store_id));
     for (const auto& [name, record] : state.keys)
       json_array_append_new(keys.get(), key_json(record).release());
     for (const Pending& each : state.pending) {
       Json one(json_object());
-      put(one, "id", hex(each.id));
+      put(one, "id", hex_text(each.id));
       put(one, "label", each.label);
       put(one, "what", std::string_view(each.destroy ? "destroy" : "create"));
       put(one, "since", each.since_ms);

@@ -11,7 +11,7 @@
 #include "core/file_io.h"
 #include "core/result.h"
 #include "keystore/keystore.h"
-#include "keystore/pkcs11/keys.h"
+#include "pkcs11/keys.h"
 
 namespace kms::pkcs11 {
 
@@ -57,7 +57,5 @@ Result<std::string> encode_state(const State& state);
 
 Result<State> empty_state();                         // with a new store id
 Result<std::string> new_key_id(const State& state);  // unlike any before
-std::string hex(std::string_view raw);
-std::optional<std::string> unhex(std::string_view text);
 
 }  // namespace kms::pkcs11

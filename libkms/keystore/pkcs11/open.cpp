@@ -2,9 +2,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "keystore/pkcs11/login_check.h"
 #include "keystore/pkcs11/pkcs11_store.h"
 #include "keystore/pkcs11/store.h"
+#include "pkcs11/apart.h"
 
 namespace kms::pkcs11 {
 namespace {
@@ -50,22 +50,18 @@ Result<std::unique_ptr<KeyStore>> open_store(StoreOptions options, Logger& logge
                                              bool check_only) {
   auto uri = parse_store_uri(options.uri);
   if (!uri.ok()) return std::move(uri).error();
-  auto address = token_address(options.hsm);
-  if (!address.ok()) return std::move(address).error();
-  auto library = library_path(options.hsm, *uri->profile);
-  if (!library.ok()) return std::move(library).error();
-  auto pin = read_pin(options.hsm);
-  if (!pin.ok()) return std::move(pin).error();
-  if (check_only) KMS_TRY(try_login(options, *uri->profile, *address, *library, *pin));
+  auto access = TokenAccess::read(options.hsm, *uri->profile);
+  if (!access.ok()) return std::move(access).error();
+  if (check_only)
+    KMS_TRY(try_login(*access, {options.owner_uid, options.owner_gid, options.user_name}));
   choose_owner(options, uri->path);
   auto first = first_state(uri->path, options, logger, check_only);
   if (!first.ok()) return std::move(first).error();
   logger.log(LogLevel::info, "KMS0158",
              uri->path + ": metadata of " + std::to_string((*first)->keys.size()) +
                  " keys in the HSM opened");
-  return std::unique_ptr<KeyStore>(
-      std::make_unique<TokenStore>(std::move(options), *uri->profile, std::move(*address),
-                                   std::move(*pin), logger, std::move(*first), check_only));
+  return std::unique_ptr<KeyStore>(std::make_unique<TokenStore>(
+      std::move(options), std::move(*access), logger, std::move(*first), check_only));
 }
 
 }  // namespace kms::pkcs11

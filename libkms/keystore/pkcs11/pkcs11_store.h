@@ -12,7 +12,7 @@
 #include "core/log.h"
 #include "core/result.h"
 #include "keystore/keystore.h"
-#include "keystore/pkcs11/options.h"
+#include "pkcs11/options.h"
 
 // Keys that never leave a PKCS#11 token. The token has the material, a local file the rest: names,
 // versions, attributes, and which object of the token is which version.

@@ -5,7 +5,6 @@
 #include "core/clock.h"
 #include "crypto/random.h"
 #include "keystore/jceks/alias.h"
-#include "keystore/pkcs11/login_check.h"
 
 namespace kms::pkcs11 {
 namespace {
@@ -17,28 +16,19 @@ const TokenVersion& token_version(const VersionPtr& version) {
   return static_cast<const TokenVersion&>(*version);
 }
 
-TokenOptions token_options(const StoreOptions& options, const Profile& profile) {
-  TokenOptions out;
-  out.library = options.hsm.library.empty() ? std::string(profile.library) : options.hsm.library;
-  out.timeout_ms = options.hsm.timeout_ms;
-  out.sessions = options.hsm.sessions;
-  out.batch_bytes = options.hsm.batch_bytes / static_cast<std::int64_t>(kBlock) * kBlock;
-  return out;
-}
-
 }  // namespace
 
 // The free word of the lock file remembers the configuration whose PIN was refused.
-TokenStore::TokenStore(StoreOptions options, const Profile& profile, TokenAddress address,
-                       Secret pin, Logger& logger, StatePtr first, bool check_only)
+TokenStore::TokenStore(StoreOptions options, TokenAccess access, Logger& logger, StatePtr first,
+                       bool check_only)
     : options_(std::move(options)),
-      profile_(profile),
+      access_(std::move(access)),
       logger_(logger),
       check_only_(check_only),
       configuration_(static_cast<std::uint64_t>(now_us())),
       file_(parse_store_uri(options_.uri)->path, {options_.owner_uid, options_.owner_gid},
             options_.lock_timeout_ms, logger, std::move(first)),
-      token_(token_options(options_, profile), std::move(address), std::move(pin), logger,
+      token_(access_.options, access_.address, access_.pin.clone(), logger,
              {[this] { return file_.lock().counter().load() == configuration_; },
               [this] { file_.lock().counter().store(configuration_); }}),
       queue_(options_.hsm.eek_queue,
@@ -56,7 +46,7 @@ Health TokenStore::condition() const noexcept {
 Result<void> TokenStore::attach() {
   if (check_only_) return {};
   // Before this process has threads.
-  set_environment(profile_);
+  access_.set_environment();
   auto opened = file_.attach();
   token_.start();
   return opened;

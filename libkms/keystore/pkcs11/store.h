@@ -7,8 +7,9 @@
 #include "keystore/eek_queue.h"
 #include "keystore/pkcs11/metadata_file.h"
 #include "keystore/pkcs11/pkcs11_store.h"
-#include "keystore/pkcs11/profile.h"
-#include "keystore/pkcs11/token.h"
+#include "keystore/pkcs11/uri.h"
+#include "pkcs11/access.h"
+#include "pkcs11/token.h"
 
 namespace kms::pkcs11 {
 
@@ -17,8 +18,8 @@ namespace kms::pkcs11 {
 // happen (Pending), so that a crash in between leaves nothing that nobody knows of.
 class TokenStore final : public KeyStore {
  public:
-  TokenStore(StoreOptions options, const Profile& profile, TokenAddress address, Secret pin,
-             Logger& logger, StatePtr first, bool check_only);
+  TokenStore(StoreOptions options, TokenAccess access, Logger& logger, StatePtr first,
+             bool check_only);
   ~TokenStore() override;
 
   const std::string& uri() const override { return options_.uri; }
@@ -61,7 +62,7 @@ class TokenStore final : public KeyStore {
   }
 
   const StoreOptions options_;
-  const Profile& profile_;
+  const TokenAccess access_;
   Logger& logger_;
   const bool check_only_;
   const std::uint64_t configuration_;  // of the PIN: what the processes of one start share

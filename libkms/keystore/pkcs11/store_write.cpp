@@ -5,8 +5,8 @@
 
 #include "core/clock.h"
 #include "keystore/jceks/alias.h"
-#include "keystore/pkcs11/library.h"
 #include "keystore/pkcs11/store.h"
+#include "pkcs11/library.h"
 
 namespace kms::pkcs11 {
 namespace {

@@ -9,7 +9,7 @@
 
 #include "core/result.h"
 #include "core/secret.h"
-#include "keystore/pkcs11/address.h"
+#include "pkcs11/address.h"
 
 // The PKCS#11 library as it is: load, log in, find out what is there. Nothing here may run in a
 // process that forks later.

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "keystore/pkcs11/token.h"
+#include "pkcs11/token.h"
 
 #include <algorithm>
 
-#include "keystore/pkcs11/token_core.h"
+#include "pkcs11/token_core.h"
 
 namespace kms::pkcs11 {
 namespace {

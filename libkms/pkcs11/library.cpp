@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "keystore/pkcs11/library.h"
+#include "pkcs11/library.h"
 
 #include <dlfcn.h>
 #include <p11-kit/p11-kit.h>

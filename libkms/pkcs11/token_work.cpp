@@ -6,7 +6,7 @@
 #include <cstring>
 
 #include "core/clock.h"
-#include "keystore/pkcs11/token_core.h"
+#include "pkcs11/token_core.h"
 
 namespace kms::pkcs11 {
 

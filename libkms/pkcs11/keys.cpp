@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "keystore/pkcs11/keys.h"
+#include "pkcs11/keys.h"
 
 #include <openssl/crypto.h>
 
 #include <algorithm>
 #include <array>
 
-#include "keystore/pkcs11/library.h"
+#include "pkcs11/library.h"
 
 namespace kms::pkcs11 {
 namespace {
@@ -141,6 +141,28 @@ CK_RV encrypt_blocks(const Session& s, CK_OBJECT_HANDLE key, const std::uint8_t*
   CK_ULONG written = size;
   rv = s.functions->C_Encrypt(s.handle, const_cast<CK_BYTE*>(in), size, out, &written);
   return rv == CKR_OK && written != size ? CKR_FUNCTION_FAILED : rv;
+}
+
+CK_RV read_check(const Session& s, KeyRef& key) {
+  std::vector<CK_OBJECT_HANDLE> found;
+  const CK_RV rv = find_by_id(s, key.id, found);
+  if (rv != CKR_OK) return rv;
+  if (found.size() != 1) return found.empty() ? kKeyMissing : kKeyDiffers;
+  return check_value(s, found[0], key.check);
+}
+
+CK_RV never_outside(const Session& s, const std::string& id, bool& out) {
+  std::vector<CK_OBJECT_HANDLE> found;
+  CK_RV rv = find_by_id(s, id, found);
+  if (rv != CKR_OK) return rv;
+  if (found.size() != 1) return found.empty() ? kKeyMissing : kKeyDiffers;
+  CK_BBOOL local = CK_FALSE, sensitive = CK_FALSE, never = CK_FALSE;
+  CK_ATTRIBUTE asked[] = {{CKA_LOCAL, &local, sizeof local},
+                          {CKA_ALWAYS_SENSITIVE, &sensitive, sizeof sensitive},
+                          {CKA_NEVER_EXTRACTABLE, &never, sizeof never}};
+  rv = s.functions->C_GetAttributeValue(s.handle, found[0], asked, std::size(asked));
+  out = rv == CKR_OK && local == CK_TRUE && sensitive == CK_TRUE && never == CK_TRUE;
+  return rv;
 }
 
 CK_RV list_keys(const Session& s, std::vector<TokenKey>& out) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "keystore/pkcs11/address.h"
+#include "pkcs11/address.h"
 
 namespace kms::pkcs11 {
 

@@ -1,24 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "keystore/pkcs11/profile.h"
-
-#include <algorithm>
+#include "keystore/pkcs11/uri.h"
 
 #include "keystore/pkcs11/pkcs11_store.h"
 
 namespace kms::pkcs11 {
-namespace {
-
-// nShield: without the second, keys that another process made stay unseen until C_Initialize.
-constexpr Profile::Variable kThales[] = {{"CKNFAST_LOADSHARING", "1"},
-                                         {"CKNFAST_ASSUME_SINGLE_PROCESS", "0"}};
-
-constexpr Profile kProfiles[] = {
-    {"thales", "/opt/nfast/toolkits/pkcs11/libcknfast.so", kThales},
-    {"luna", "/usr/safenet/lunaclient/lib/libCryptoki2_64.so", {}},
-    {"generic", {}, {}},
-};
-
-}  // namespace
 
 Result<StoreUri> parse_store_uri(std::string_view uri) {
   const auto wrong = [&](std::string_view why) {
@@ -33,9 +18,8 @@ Result<StoreUri> parse_store_uri(std::string_view uri) {
   const auto at = rest.find('@');
   if (at == std::string_view::npos) return wrong("no profile");
   const std::string_view name = rest.substr(0, at), path = rest.substr(at + 1);
-  const auto* profile = std::find_if(std::begin(kProfiles), std::end(kProfiles),
-                                     [&](const Profile& each) { return each.name == name; });
-  if (profile == std::end(kProfiles)) return wrong("no profile '" + std::string(name) + "'");
+  const Profile* profile = find_profile(name);
+  if (profile == nullptr) return wrong("no profile '" + std::string(name) + "'");
   if (!path.starts_with('/') || path.ends_with('/'))
     return wrong("no absolute path of a file for the metadata");
   return StoreUri{profile, std::string(path)};

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <string>
 
@@ -17,6 +19,13 @@ struct HsmOptions {
   std::int64_t sessions = 8;        // most that one process opens beside the one of its login
   std::int64_t batch_bytes = 4096;  // most that one C_Encrypt is given; a multiple of 16
   EekQueueOptions eek_queue;        // of EEKs made in advance; by default none
+};
+
+// Who serves, when the process is root's: a short-lived process that only looks becomes this user.
+struct ServingUser {
+  uid_t uid = static_cast<uid_t>(-1);  // -1: stay who we are
+  gid_t gid = static_cast<gid_t>(-1);
+  std::string name;
 };
 
 }  // namespace kms::pkcs11

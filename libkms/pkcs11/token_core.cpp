@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The side of the callers: who is let in, how long they wait.
-#include "keystore/pkcs11/token_core.h"
+#include "pkcs11/token_core.h"
 
 #include <signal.h>
 

@@ -14,15 +14,16 @@
 namespace kms::pkcs11 {
 
 inline constexpr std::size_t kStoreIdSize = 8;
-inline constexpr std::size_t kKeyIdSize = 16;  // the store's id and eight random bytes
+inline constexpr std::size_t kKeyIdSize =
+    16;  // of a key version the store's id and eight random bytes
 inline constexpr std::size_t kBlock = 16;
 inline constexpr std::size_t kCheckSize = 4;
 
-// Which object is a key version: CKA_ID and CKA_LABEL together. check is the beginning of the
+// Which object is a key: CKA_ID and CKA_LABEL together. check is the beginning of the
 // encryption of a block of zeros, so that another key in its place is noticed before it is used.
 struct KeyRef {
   std::string id;     // raw bytes
-  std::string label;  // NAME@N
+  std::string label;  // of a key version NAME@N
   std::int32_t bits = 0;
   Bytes check;
 };
@@ -51,5 +52,10 @@ struct TokenKey {
 };
 // Every AES key of the token.
 CK_RV list_keys(const Session& session, std::vector<TokenKey>& out);
+
+// Fills key.check of the key with this id, which is there.
+CK_RV read_check(const Session& session, KeyRef& key);
+// Whether the token says that it made the key of this id, and that it cannot have left it.
+CK_RV never_outside(const Session& session, const std::string& id, bool& out);
 
 }  // namespace kms::pkcs11

@@ -4,7 +4,7 @@
 #include <chrono>
 
 #include "core/clock.h"
-#include "keystore/pkcs11/token_core.h"
+#include "pkcs11/token_core.h"
 
 namespace kms::pkcs11 {
 namespace {

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <span>
-#include <string>
 #include <string_view>
 
 #include "core/result.h"
@@ -19,11 +18,7 @@ struct Profile {
   std::span<const Variable> environment;  // set before it is loaded, where it is not set already
 };
 
-// hsm://PROFILE@/PATH taken apart. Errors: configuration.
-struct StoreUri {
-  const Profile* profile;
-  std::string path;
-};
-Result<StoreUri> parse_store_uri(std::string_view uri);
+// thales, luna, generic; null: there is no such profile. It lives as long as the program.
+const Profile* find_profile(std::string_view name);
 
 }  // namespace kms::pkcs11

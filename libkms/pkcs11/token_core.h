@@ -11,8 +11,8 @@
 #include <unordered_map>
 #include <vector>
 
-#include "keystore/pkcs11/library.h"
-#include "keystore/pkcs11/token.h"
+#include "pkcs11/library.h"
+#include "pkcs11/token.h"
 
 namespace kms::pkcs11 {
 

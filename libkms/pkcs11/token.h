@@ -12,8 +12,8 @@
 #include "core/log.h"
 #include "core/result.h"
 #include "core/secret.h"
-#include "keystore/pkcs11/address.h"
-#include "keystore/pkcs11/keys.h"
+#include "pkcs11/address.h"
+#include "pkcs11/keys.h"
 
 namespace kms::pkcs11 {
 

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "pkcs11/profile.h"
+
+namespace kms::pkcs11 {
+
+// hsm://PROFILE@/PATH taken apart. Errors: configuration.
+struct StoreUri {
+  const Profile* profile;
+  std::string path;
+};
+Result<StoreUri> parse_store_uri(std::string_view uri);
+
+}  // namespace kms::pkcs11

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "pkcs11/access.h"
+#include "pkcs11/library.h"
+
+namespace kms::pkcs11 {
+
+// Logs in and does work in a process of its own, which becomes the serving user: the caller stays
+// without library and threads, and may fork later. Gives what work gives. Waits at most three times
+// the timeout. Errors: configuration, whatever the kind of work's.
+using ApartWork = std::function<Result<std::string>(const Session&)>;
+Result<std::string> work_apart(const TokenAccess& access, const ServingUser& user,
+                               const ApartWork& work);
+
+// Makes a key that does not stay and encrypts with it.
+Result<void> try_login(const TokenAccess& access, const ServingUser& user);
+
+}  // namespace kms::pkcs11
