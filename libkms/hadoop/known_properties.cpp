@@ -42,7 +42,8 @@ constexpr KnownProperty take(std::string_view name, PropertyKind kind,
   return {name, kind, default_value, used, {}, min, max, field};
 }
 
-constexpr std::string_view kHsm = "mod_kms's own: of the provider hsm://, see hsm.md";
+constexpr std::string_view kHsm =
+    "mod_kms's own: of the provider hsm:// and of sealing keys in an HSM, see hsm.md";
 constexpr std::string_view kQueue = "of the provider hsm://; others make EEKs when asked for";
 
 constexpr KnownProperty noted(std::string_view note, KnownProperty property) {
@@ -75,6 +76,15 @@ constexpr KnownProperty kProperties[] = {
          [](S& s) { return &s.trustee.seal_key_file; }),
     take("hadoop.kms.trustee.seal.passphrase-file", text, {},
          [](S& s) { return &s.trustee.seal_passphrase_file; }),
+    take("hadoop.kms.trustee.seal.hsm.key", text, {}, [](S& s) { return &s.trustee.seal_hsm_key; }),
+    take("hadoop.kms.trustee.seal.hsm.profile", text, "generic",
+         [](S& s) { return &s.trustee.seal_hsm_profile; }),
+    take("hadoop.kms.trustee.seal.previous.key-file", text, {},
+         [](S& s) { return &s.trustee.previous_key_file; }),
+    take("hadoop.kms.trustee.seal.previous.passphrase-file", text, {},
+         [](S& s) { return &s.trustee.previous_passphrase_file; }),
+    take("hadoop.kms.trustee.seal.previous.hsm.key", text, {},
+         [](S& s) { return &s.trustee.previous_hsm_key; }),
     take("hadoop.kms.trustee.ssl.mode", text, "verify-full",
          [](S& s) { return &s.trustee.ssl_mode; }),
     take("hadoop.kms.trustee.ssl.root-cert", text, {},

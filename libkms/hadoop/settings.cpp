@@ -215,8 +215,10 @@ void Loader::check_trustee() {
   TrusteeOptions& trustee = out_.trustee;
   for (std::string* file :
        {&trustee.password_file, &trustee.seal_key_file, &trustee.seal_passphrase_file,
-        &trustee.ssl_root_cert, &trustee.ssl_cert, &trustee.ssl_key})
+        &trustee.previous_key_file, &trustee.previous_passphrase_file, &trustee.ssl_root_cert,
+        &trustee.ssl_cert, &trustee.ssl_key})
     if (!file->empty() && file->front() != '/') *file = out_.conf_dir + "/" + *file;
+  trustee.hsm = out_.hsm;
 }
 
 void Loader::check_eek_queue() {

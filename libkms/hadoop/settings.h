@@ -14,9 +14,9 @@
 #include "auth/tokens/token_manager.h"
 #include "core/result.h"
 #include "hadoop/configuration.h"
+#include "keystore/pkcs11/options.h"
 #include "keystore/postgres/options.h"
 #include "limits/rules.h"
-#include "pkcs11/options.h"
 #include "zookeeper/options.h"
 
 namespace kms::hadoop {
@@ -47,7 +47,7 @@ struct Settings {
   std::string
       keystore_password_file;     // absolute path in conf_dir; empty when the property is unset
   TrusteeOptions trustee;         // hadoop.kms.trustee.*, for a provider trustee://
-  pkcs11::HsmOptions hsm;         // hadoop.kms.hsm.*
+  pkcs11::StoreTokenOptions hsm;  // hadoop.kms.hsm.*
   bool key_authorization = true;  // hadoop.kms.key.authorization.enable
   std::string default_cipher;     // hadoop.security.key.default.cipher
   std::int32_t default_bit_length = 128;  // hadoop.security.key.default.bitlength

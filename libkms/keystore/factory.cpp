@@ -19,6 +19,7 @@ Result<std::unique_ptr<KeyStore>> open_keystore(KeyStoreOptions options, Logger&
     hsm.user_name = options.user_name;
     return pkcs11::open_store(std::move(hsm), logger, check_only);
   }
+  options.trustee.user = {options.owner_uid, options.owner_gid, options.user_name};
   if (options.uri.starts_with("trustee:"))
     return open_trustee_store(options.uri, options.trustee, logger, check_only);
   if (!options.uri.starts_with("jceks:")) {

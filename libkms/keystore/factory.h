@@ -10,8 +10,8 @@
 #include "core/result.h"
 #include "core/secret.h"
 #include "keystore/keystore.h"
+#include "keystore/pkcs11/options.h"
 #include "keystore/postgres/options.h"
-#include "pkcs11/options.h"
 
 namespace kms {
 
@@ -22,9 +22,9 @@ struct KeyStoreOptions {
   int lock_timeout_ms = 30000;
   uid_t owner_uid = static_cast<uid_t>(-1);  // who serves, when a root parent makes files
   gid_t owner_gid = static_cast<gid_t>(-1);
-  std::string user_name;   // of owner_uid
-  TrusteeOptions trustee;  // of a store in PostgreSQL
-  pkcs11::HsmOptions hsm;  // of hsm://
+  std::string user_name;          // of owner_uid
+  TrusteeOptions trustee;         // of a store in PostgreSQL
+  pkcs11::StoreTokenOptions hsm;  // of hsm://
 };
 
 // Opens the keystore that the URI's scheme names: jceks, trustee, hsm. Other schemes are an error

@@ -6,8 +6,6 @@
 #include <cstdint>
 #include <string>
 
-#include "keystore/eek_queue_options.h"
-
 namespace kms::pkcs11 {
 
 // hadoop.kms.hsm.*: which token, and how it is talked to.
@@ -18,7 +16,6 @@ struct HsmOptions {
   std::int64_t timeout_ms = 10000;  // longest wait for one call of the library
   std::int64_t sessions = 8;        // most that one process opens beside the one of its login
   std::int64_t batch_bytes = 4096;  // most that one C_Encrypt is given; a multiple of 16
-  EekQueueOptions eek_queue;        // of EEKs made in advance; by default none
 };
 
 // Who serves, when the process is root's: a short-lived process that only looks becomes this user.

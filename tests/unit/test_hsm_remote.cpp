@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // A token behind p11-kit's server, as an HSM in the network: it dies and comes back under load. Its
 // client forgets everything in a fork, writes into closed sockets, and knows no CTR.
-#include <fcntl.h>
 #include <signal.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 
 #include <atomic>
 
 #include "core/clock.h"
-#include "hsm_util.h"
+#include "p11_server.h"
 
 using namespace kms;
 using namespace kms::pkcs11;
@@ -22,64 +19,16 @@ using unit::need;
 
 namespace {
 
-// p11-kit server in a process group of its own, which ends with the object.
-class Server {
- public:
-  explicit Server(const Hsm& hsm) : socket_(hsm.dir.path("socket")), library_(hsm.library) {
-    ::setenv("P11_KIT_SERVER_ADDRESS", ("unix:path=" + socket_).c_str(), 1);
-    start();
-  }
-  ~Server() { kill(); }
-  void start() {
-    pid_ = ::fork();
-    if (pid_ == 0) {
-      ::setpgid(0, 0);
-      const int null = ::open("/dev/null", O_RDWR);
-      for (int fd = 0; fd < 3; ++fd) ::dup2(null, fd);
-      ::execlp("p11-kit", "p11-kit", "server", "-f", "--provider", library_.c_str(), "-n",
-               socket_.c_str(), "pkcs11:", nullptr);
-      ::_exit(127);
-    }
-    ::setpgid(pid_, pid_);
-    if (!eventually([&] { return listens(); })) _fail("p11-kit server", 0);
-  }
-  void kill() {
-    if (pid_ <= 0) return;
-    ::kill(-pid_, SIGKILL);
-    ::waitpid(pid_, nullptr, 0);
-    ::unlink(socket_.c_str());
-    pid_ = -1;
-  }
-
- private:
-  // The socket is there a moment before anybody listens.
-  bool listens() const {
-    const Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    struct sockaddr_un address {};
-    address.sun_family = AF_UNIX;
-    socket_.copy(address.sun_path, sizeof address.sun_path - 1);
-    return ::connect(fd.get(), reinterpret_cast<const struct sockaddr*>(&address),
-                     sizeof address) == 0;
-  }
-  const std::string socket_, library_;
-  pid_t pid_ = -1;
-};
-
 StoreOptions remote_options(const Hsm& hsm) {
   StoreOptions options = hsm.options();
   options.hsm.library = P11_CLIENT_MODULE;
   return options;
 }
 
-bool usable() {
-  return !unit::softhsm_library().empty() && unit::exists(P11_CLIENT_MODULE) &&
-         std::system("command -v p11-kit >/dev/null") == 0;
-}
-
 void serves_and_checks(void**) {
-  if (!usable()) skip();
+  if (!unit::p11_server_usable()) skip();
   Hsm hsm;
-  Server server(hsm);
+  unit::P11Server server(hsm);
   Log log;
   // The check logs in in a process of its own: this one can still begin afterwards.
   assert_true(open_store(remote_options(hsm), log, true).ok());
@@ -100,9 +49,9 @@ void serves_and_checks(void**) {
 // Killed with -9 while threads decrypt: nothing dies, nothing wrong is answered, and it is back
 // without a new process.
 void dies_under_load(void**) {
-  if (!usable()) skip();
+  if (!unit::p11_server_usable()) skip();
   Hsm hsm;
-  Server server(hsm);
+  unit::P11Server server(hsm);
   Log log;
   auto store = Hsm::open(log, remote_options(hsm));
   need(store->create("k", aes_key(), nullptr));
@@ -146,9 +95,9 @@ void dies_under_load(void**) {
 
 // The token is not there at the start of a process: it serves 503 and finds it later.
 void comes_later(void**) {
-  if (!usable()) skip();
+  if (!unit::p11_server_usable()) skip();
   Hsm hsm;
-  Server server(hsm);
+  unit::P11Server server(hsm);
   server.kill();
   Log log;
   auto store = Hsm::open(log, remote_options(hsm));

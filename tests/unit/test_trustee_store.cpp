@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The store on a real PostgreSQL: operations, two nodes, races, damage.
+#include "keystore/postgres/schema.h"
 #include "trustee_node.h"
 
 namespace {
@@ -308,9 +309,8 @@ void deleted_keys_are_kept(void**) {
   assert_true(deleted->metadata->description == options.description);
   assert_int_equal(deleted->metadata->versions, 2);
   const auto all = good(other->deleted_keys());
-  assert_true(std::any_of(all.begin(), all.end(), [](const DeletedKey& each) {
-    return each.metadata->name == "soft";
-  }));
+  assert_true(std::any_of(all.begin(), all.end(),
+                          [](const DeletedKey& each) { return each.metadata->name == "soft"; }));
   good(other->invalidate("soft"));
   for (Node* each : {&node, &other}) {
     assert_null(good((*each)->metadata("soft")).get());

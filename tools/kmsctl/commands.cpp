@@ -9,6 +9,7 @@
 #include "hsm_commands.h"
 #include "key_commands.h"
 #include "keystore_commands.h"
+#include "seal_commands.h"
 #include "store_commands.h"
 #include "token_command.h"
 
@@ -155,6 +156,10 @@ constexpr OptionSpec kRestore[] = {
     {"merge", nullptr, "into a store that has other keys, which are left alone"},
 };
 
+constexpr OptionSpec kTrust[] = {
+    {"remove", "ID", "trust this sealing key no longer"},
+};
+
 constexpr OptionSpec kBench[] = {
     {"key", "KEY", "the key to work with"},
     {"operation", "NAME", "decrypt (default) or generate", "decrypt generate"},
@@ -246,6 +251,52 @@ constexpr CommandSpec kCommands[] = {
      run_keystore_repair},
     {"migrate", "", "", 0, 0, "", "copies the keys of one keystore into another and compares them",
      kMigrate, true, true, run_migrate},
+    {"seal",
+     "rewrap",
+     "[STORE]",
+     0,
+     1,
+     "",
+     "seals by the configured sealing key from now on, and wraps all rows by it",
+     {},
+     true,
+     false,
+     run_seal_rewrap},
+    {"seal",
+     "settings",
+     "[STORE]",
+     0,
+     1,
+     "",
+     "the sealing keys that are configured, and those that the store trusts",
+     {},
+     true,
+     false,
+     run_seal_settings},
+    {"seal",
+     "setup",
+     "[STORE]",
+     0,
+     1,
+     "",
+     "makes the configured sealing key, in the HSM or in its file",
+     {},
+     true,
+     false,
+     run_seal_setup},
+    {"seal", "trust", "[STORE]", 0, 1, "", "makes the store trust the configured sealing key",
+     kTrust, true, false, run_seal_trust},
+    {"seal",
+     "validate",
+     "[STORE]",
+     0,
+     1,
+     "",
+     "wraps and unwraps with each sealing key, and opens every row",
+     {},
+     true,
+     false,
+     run_seal_validate},
     {"store", "backup", "FILE [STORE]", 1, 2, "@file",
      "writes all keys of a store in a database to a file, encrypted to recipients", kBackup, true,
      false, run_store_backup},

@@ -53,6 +53,7 @@ Result<KeystoreAccess> keystore_access(const Conf& conf, const std::string& give
     if (!errors.lines.empty()) return Error(ErrorKind::configuration, errors.lines.front());
     access.trustee = std::move(settings.trustee);
     access.hsm = std::move(settings.hsm);
+    access.trustee.user = {conf.uid, conf.gid, conf.serving_user};
     return access;
   }
   auto password = password_of(conf, password_file);

@@ -20,7 +20,7 @@ struct KeystoreAccess {
   std::string path;  // of the file; empty for keystores that are none
   kms::Secret password;
   kms::TrusteeOptions trustee;                // of a store in PostgreSQL
-  kms::pkcs11::HsmOptions hsm;                // of a store in an HSM
+  kms::pkcs11::StoreTokenOptions hsm;         // of a store in an HSM
   std::shared_ptr<const RestOptions> served;  // of a KMS that serves; null: it is none
 };
 

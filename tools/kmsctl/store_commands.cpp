@@ -3,7 +3,6 @@
 #include "store_commands.h"
 
 #include "keystore/postgres/trustee_store.h"
-#include "keystore_access.h"
 
 namespace kmsctl {
 namespace {

@@ -12,7 +12,7 @@
 #include "core/log.h"
 #include "core/result.h"
 #include "keystore/keystore.h"
-#include "pkcs11/options.h"
+#include "keystore/pkcs11/options.h"
 
 // Keys that never leave a PKCS#11 token. The token has the material, a local file the rest: names,
 // versions, attributes, and which object of the token is which version.
@@ -20,7 +20,7 @@ namespace kms::pkcs11 {
 
 struct StoreOptions {
   std::string uri;  // hsm://PROFILE@/PATH
-  HsmOptions hsm;
+  StoreTokenOptions hsm;
   int lock_timeout_ms = 30000;
   uid_t owner_uid = static_cast<uid_t>(-1);  // owner of files made by a root parent; -1: leave
   gid_t owner_gid = static_cast<gid_t>(-1);

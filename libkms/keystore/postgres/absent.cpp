@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Stands for the key store in PostgreSQL in a build without libpq.
 #include "keystore/postgres/backup.h"
+#include "keystore/postgres/trustee_seal.h"
 #include "keystore/postgres/trustee_store.h"
 
 namespace kms {
@@ -36,6 +37,33 @@ Result<BackupTotals> backup_trustee_store(const std::string& uri, const TrusteeO
 
 Result<Restored> restore_trustee_store(const std::string& uri, const TrusteeOptions&,
                                        const RestoreOptions&, const BulkStep&) {
+  return no_support(uri);
+}
+
+Result<SealReport> seal_settings(const std::string& uri, const TrusteeOptions&) {
+  return no_support(uri);
+}
+
+Result<SealSetup> seal_setup(const TrusteeOptions&) {
+  return no_support("trustee://");
+}
+
+Result<SealReport> trust_sealing_key(const std::string& uri, const TrusteeOptions&) {
+  return no_support(uri);
+}
+
+Result<SealReport> distrust_sealing_key(const std::string& uri, const TrusteeOptions&,
+                                        const std::string&) {
+  return no_support(uri);
+}
+
+Result<SealWork> validate_seals(const std::string& uri, const TrusteeOptions&, Logger&,
+                                const SealStep&) {
+  return no_support(uri);
+}
+
+Result<SealWork> rewrap_seals(const std::string& uri, const TrusteeOptions&, Logger&,
+                              const SealStep&) {
   return no_support(uri);
 }
 

@@ -22,6 +22,11 @@ std::string placeholders(std::size_t first, std::size_t count) {
   return out;
 }
 
+class Silent final : public Logger {
+ public:
+  void log(LogLevel, std::string_view, std::string_view) noexcept override {}
+};
+
 }  // namespace
 
 Result<void> insert_rows(Connection& connection, const std::string& into, int columns,
@@ -62,7 +67,11 @@ Result<BulkAccess> BulkAccess::open(const std::string& uri, const TrusteeOptions
     if (!problem.ok()) return named(problem.error());
     if (!problem->empty()) return named(Error(ErrorKind::configuration, *problem));
   }
-  return BulkAccess(std::move(*connection), std::move(*key), timeout_ms);
+  if (seal::Hsm* hsm = access->seal->hsm(); hsm != nullptr) {
+    static Silent nobody;  // what is wrong with the token is said by the error
+    hsm->start(nobody);
+  }
+  return BulkAccess(std::move(*connection), access->seal, std::move(*key), timeout_ms);
 }
 
 Result<Rows> BulkAccess::run(const std::string& sql, const Params& params) {
@@ -234,6 +243,13 @@ Result<void> BulkAccess::note_changes(const std::vector<StoredKey>& keys) {
                   Params().number(shard).number(count));
   if (!rows.ok()) return std::move(rows).error();
   if (rows->size() != 1) return Error(ErrorKind::corrupt, "kms_change does not have its rows");
+  // As there: whoever takes the trust away waits for us, or we see it.
+  auto trusted =
+      run("SELECT seal_id FROM kms_seal WHERE seal_id = $1", Params().text(vault_.seal_id()));
+  if (!trusted.ok()) return std::move(trusted).error();
+  if (trusted->size() != 1)
+    return Error(ErrorKind::unavailable,
+                 "the store does not trust the sealing key " + vault_.seal_id() + " any more");
   const std::int64_t first = rows->number(0, 0) - count + 1;
   KMS_TRY(insert_rows(*connection_, "kms_change_log (shard, counter, name, operation)", 4,
                       keys.size(), [&](std::size_t i, Params& to) {

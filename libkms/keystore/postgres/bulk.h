@@ -43,9 +43,12 @@ class BulkAccess {
     KeyRow row;
     std::vector<VersionRow> versions;
   };
-  BulkAccess(std::unique_ptr<Connection> connection, std::unique_ptr<seal::SealingKey> key,
-             int timeout_ms)
-      : connection_(std::move(connection)), vault_(std::move(key)), timeout_ms_(timeout_ms) {}
+  BulkAccess(std::unique_ptr<Connection> connection, std::shared_ptr<seal::Keyring> keyring,
+             std::shared_ptr<const seal::KeySet> keys, int timeout_ms)
+      : connection_(std::move(connection)),
+        keyring_(std::move(keyring)),
+        vault_(std::move(keys)),
+        timeout_ms_(timeout_ms) {}
   Result<Rows> run(const std::string& sql, const Params& params = {});
   Result<void> transaction(const char* begin, const Work& work);
   Result<std::vector<KeyRecord>> opened(const Rows& keys, const Damage& damage);
@@ -55,6 +58,7 @@ class BulkAccess {
   Result<void> note_changes(const std::vector<StoredKey>& keys);
 
   std::unique_ptr<Connection> connection_;
+  std::shared_ptr<seal::Keyring> keyring_;
   Vault vault_;
   int timeout_ms_;
 };

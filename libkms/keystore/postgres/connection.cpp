@@ -248,4 +248,13 @@ Result<void> Connection::commit() {
   return {};
 }
 
+Result<void> in_transaction(Connection& connection, const std::function<Result<void>()>& work) {
+  if (auto begun = connection.run("BEGIN"); !begun.ok()) return std::move(begun).error();
+  if (auto done = work(); !done.ok()) {
+    (void)connection.run("ROLLBACK");
+    return done;
+  }
+  return connection.commit();
+}
+
 }  // namespace kms::postgres

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -110,5 +111,8 @@ class Connection {
   bool broken_ = false;
   bool warned_ = false;  // by the server, in this statement
 };
+
+// A transaction around work, once.
+Result<void> in_transaction(Connection& connection, const std::function<Result<void>()>& work);
 
 }  // namespace kms::postgres

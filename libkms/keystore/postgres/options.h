@@ -6,14 +6,21 @@
 #include <vector>
 
 #include "core/result.h"
+#include "pkcs11/options.h"
 
 namespace kms {
 
 // What the properties hadoop.kms.trustee.* say of a store in PostgreSQL. Paths are absolute.
 struct TrusteeOptions {
   std::string password_file;         // of the database user; empty: none is sent
-  std::string seal_key_file;         // one of these two
+  std::string seal_key_file;         // one of these three
   std::string seal_passphrase_file;  //
+  std::string seal_hsm_key;          // label of a key in a token
+  std::string seal_hsm_profile = "generic";
+  // Sealing keys that still open what they sealed.
+  std::string previous_key_file, previous_passphrase_file, previous_hsm_key;
+  pkcs11::HsmOptions hsm;    // hadoop.kms.hsm.*: the token with the sealing keys
+  pkcs11::ServingUser user;  // who serves, when root looks into the token
   std::string ssl_mode = "verify-full";
   std::string ssl_root_cert, ssl_cert, ssl_key;
   std::int64_t timeout_ms = 5000;       // longest wait for one change or look-up

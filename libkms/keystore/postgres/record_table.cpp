@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "core/clock.h"
+#include "keystore/postgres/statements.h"
 #include "keystore/postgres/write.h"
 
 namespace kms::postgres {
@@ -15,20 +16,6 @@ constexpr std::size_t kMostInMemory = 20000;
 constexpr std::int64_t kAtOnce = 1000;  // removed by one statement
 constexpr std::int64_t kRemoveMs = 5000;
 const Approval kNobodyAsks;
-
-#define KMS_RECORD_COLUMNS "number, expires_ms, revision, sealed, wrapped_key, seal_id"
-
-RecordRow record_row(const Rows& rows, int i, std::string_view kind) {
-  RecordRow row;
-  row.kind = kind;
-  row.number = rows.number(i, 0);
-  row.expires_ms = rows.number(i, 1);
-  row.revision = rows.number(i, 2);
-  row.sealed = rows.bytes(i, 3);
-  row.wrapped_key = rows.bytes(i, 4);
-  row.seal_id = rows.text(i, 5);
-  return row;
-}
 
 std::string record_name(std::string_view kind, std::int64_t number) {
   return std::string(kind) + " " + std::to_string(number);
@@ -92,6 +79,7 @@ Result<CachedRecordPtr> TrusteeStore::RecordTable::load(std::string_view kind, s
                                Params().text(kind).number(number));
     if (!rows.ok()) return std::move(rows).error();
     if (rows->size() == 0) return {};
+    store_.know_seals(connection, *rows, {kRecordSeal});
     made = opened(record_row(*rows, 0, kind), name);
     if (made->broken.has_value() && made->broken->kind == ErrorKind::unavailable)
       return *made->broken;
@@ -126,6 +114,7 @@ Result<std::vector<RecordPtr>> TrusteeStore::RecordTable::read_all(std::string_v
                                " FROM kms_record WHERE kind = $1 ORDER BY number",
                                Params().text(kind));
     if (!rows.ok()) return std::move(rows).error();
+    store_.know_seals(connection, *rows, {kRecordSeal});
     for (int i = 0; i < rows->size(); ++i) {
       const auto one = opened(record_row(*rows, i, kind), {});
       if (!one->broken.has_value())
@@ -144,7 +133,7 @@ Result<bool> TrusteeStore::RecordTable::change(std::string name, const Change& s
   bool too_late = false;
   Write write(store_, std::move(name), kNobodyAsks);
   auto done = write.run([&](Connection& connection) -> Result<VersionPtr> {
-    auto rows = statement(connection);
+    auto rows = statement(connection, write);
     too_late =
         (rows.ok() && rows->changed() == 0) || (!rows.ok() && connection.fault() == Fault::exists);
     if (too_late) return Error(ErrorKind::io, "Somebody else was first");
@@ -157,32 +146,34 @@ Result<bool> TrusteeStore::RecordTable::change(std::string name, const Change& s
 }
 
 Result<bool> TrusteeStore::RecordTable::put(std::string_view kind, const Record& record) {
-  return change(record_name(kind, record.number), [&](Connection& connection) -> Result<Rows> {
-    RecordRow row;
-    row.kind = kind;
-    row.number = record.number;
-    row.expires_ms = record.expires_ms;
-    row.revision = record.revision + 1;
-    if (auto sealed = store_.vault()->seal_record(row, record.content); !sealed.ok())
-      return std::move(sealed).error();
-    Params params;
-    params.text(kind).number(row.number).number(row.expires_ms).number(row.revision);
-    params.bytes(row.sealed).bytes(row.wrapped_key).text(row.seal_id);
-    if (record.revision == 0)
-      return connection.run(
-          "INSERT INTO kms_record (kind, number, expires_ms, revision, sealed, wrapped_key, "
-          "seal_id)"
-          " VALUES ($1, $2, $3, $4, $5, $6, $7)",
-          params);
-    return connection.run(
-        "UPDATE kms_record SET expires_ms = $3, revision = $4, sealed = $5, wrapped_key = $6,"
-        " seal_id = $7 WHERE kind = $1 AND number = $2 AND revision = $8",
-        params.number(record.revision));
-  });
+  return change(
+      record_name(kind, record.number), [&](Connection& connection, Write& write) -> Result<Rows> {
+        RecordRow row;
+        row.kind = kind;
+        row.number = record.number;
+        row.expires_ms = record.expires_ms;
+        row.revision = record.revision + 1;
+        if (auto sealed = store_.vault()->seal_record(row, record.content); !sealed.ok())
+          return std::move(sealed).error();
+        write.sealed_by(row.seal_id);
+        Params params;
+        params.text(kind).number(row.number).number(row.expires_ms).number(row.revision);
+        params.bytes(row.sealed).bytes(row.wrapped_key).text(row.seal_id);
+        if (record.revision == 0)
+          return connection.run(
+              "INSERT INTO kms_record (kind, number, expires_ms, revision, sealed, wrapped_key, "
+              "seal_id)"
+              " VALUES ($1, $2, $3, $4, $5, $6, $7)",
+              params);
+        return connection.run(
+            "UPDATE kms_record SET expires_ms = $3, revision = $4, sealed = $5, wrapped_key = $6,"
+            " seal_id = $7 WHERE kind = $1 AND number = $2 AND revision = $8",
+            params.number(record.revision));
+      });
 }
 
 Result<bool> TrusteeStore::RecordTable::remove(std::string_view kind, std::int64_t number) {
-  return change(record_name(kind, number), [&](Connection& connection) {
+  return change(record_name(kind, number), [&](Connection& connection, Write&) {
     return connection.run("DELETE FROM kms_record WHERE kind = $1 AND number = $2",
                           Params().text(kind).number(number));
   });

@@ -57,7 +57,7 @@ class TrusteeStore::RecordTable final : public Records {
   Result<CachedRecordPtr> load(std::string_view kind, std::int64_t number, const std::string& name);
   CachedRecordPtr opened(const RecordRow& row, std::string name) const;
   // One statement that must change one row; false when there is none for it.
-  using Change = std::function<Result<Rows>(Connection&)>;
+  using Change = std::function<Result<Rows>(Connection&, Write&)>;
   Result<bool> change(std::string name, const Change& statement);
 
   TrusteeStore& store_;

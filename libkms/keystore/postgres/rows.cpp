@@ -68,10 +68,12 @@ Result<Secret> fresh_data_key() {
 }
 
 Error about_row(const char* table, const std::string& which, const Error& error) {
-  return Error(error.kind, "The row " + which + " of " + table +
-                               (error.kind == ErrorKind::corrupt
-                                    ? " was changed, swapped or damaged: " + error.message
-                                    : " cannot be opened: " + error.message));
+  Error about(error.kind, "The row " + which + " of " + table +
+                              (error.kind == ErrorKind::corrupt
+                                   ? " was changed, swapped or damaged: " + error.message
+                                   : " cannot be opened: " + error.message));
+  about.retry_after_s = error.retry_after_s;
+  return about;
 }
 
 Error about_key(const KeyRow& row, const Error& error) {
@@ -122,24 +124,16 @@ Result<MetadataPtr> metadata_of(const KeyRow& row) {
   return MetadataPtr(std::move(made));
 }
 
-Result<Secret> Vault::unwrap(const Bytes& wrapped, const std::string& seal_id,
-                             ByteView bound) const {
-  if (seal_id != key_->id())
-    return Error(ErrorKind::io, "it is sealed by the sealing key " + seal_id +
-                                    ", the one that is configured is " + key_->id());
-  return key_->unwrap(wrapped, bound);
-}
-
 Result<void> Vault::seal(KeyRow& row) const {
   Result<Secret> key = row.wrapped_key.empty()
                            ? fresh_data_key()
-                           : unwrap(row.wrapped_key, row.seal_id, bound_row_key(row));
+                           : keys_->unwrap(row.seal_id, row.wrapped_key, bound_row_key(row));
   if (!key.ok()) return about_key(row, key.error());
   if (row.wrapped_key.empty()) {
-    auto wrapped = key_->wrap(*key, bound_row_key(row));
+    auto wrapped = keys_->wrap(*key, bound_row_key(row));
     if (!wrapped.ok()) return about_key(row, wrapped.error());
     row.wrapped_key = std::move(*wrapped);
-    row.seal_id = key_->id();
+    row.seal_id = seal_id();
   }
   auto tag = seal::aead_seal(key->view(), bound_row(row), {});
   if (!tag.ok()) return about_key(row, tag.error());
@@ -148,7 +142,7 @@ Result<void> Vault::seal(KeyRow& row) const {
 }
 
 Result<void> Vault::check(const KeyRow& row) const {
-  auto key = unwrap(row.wrapped_key, row.seal_id, bound_row_key(row));
+  auto key = keys_->unwrap(row.seal_id, row.wrapped_key, bound_row_key(row));
   if (!key.ok()) return about_key(row, key.error());
   if (auto opened = seal::aead_open(key->view(), bound_row(row), row.tag); !opened.ok())
     return about_key(row, opened.error());
@@ -160,13 +154,13 @@ Result<VersionRow> Vault::seal_version(const KeyRow& row, std::int32_t number,
   VersionRow made;
   made.version = number;
   made.created_ms = created_ms;
-  made.seal_id = key_->id();
+  made.seal_id = seal_id();
   auto key = fresh_data_key();
   if (!key.ok()) return about_version(row, number, key.error());
   auto sealed = seal::aead_seal(key->view(), bound_version(kVersion, row, number, created_ms),
                                 material.view());
   if (!sealed.ok()) return about_version(row, number, sealed.error());
-  auto wrapped = key_->wrap(*key, bound_version(kVersionKey, row, number, created_ms));
+  auto wrapped = keys_->wrap(*key, bound_version(kVersionKey, row, number, created_ms));
   if (!wrapped.ok()) return about_version(row, number, wrapped.error());
   made.sealed = std::move(*sealed);
   made.wrapped_key = std::move(*wrapped);
@@ -177,7 +171,7 @@ Result<Secret> Vault::open_version(const KeyRow& row, const VersionRow& version)
   const auto bound = [&](std::string_view what) {
     return bound_version(what, row, version.version, version.created_ms);
   };
-  auto key = unwrap(version.wrapped_key, version.seal_id, bound(kVersionKey));
+  auto key = keys_->unwrap(version.seal_id, version.wrapped_key, bound(kVersionKey));
   if (!key.ok()) return about_version(row, version.version, key.error());
   auto material = seal::aead_open(key->view(), bound(kVersion), version.sealed);
   if (!material.ok()) return about_version(row, version.version, material.error());
@@ -189,20 +183,49 @@ Result<void> Vault::seal_record(RecordRow& row, const Secret& content) const {
   if (!key.ok()) return about_record(row, key.error());
   auto sealed = seal::aead_seal(key->view(), bound_record(row), content.view());
   if (!sealed.ok()) return about_record(row, sealed.error());
-  auto wrapped = key_->wrap(*key, bound_record_key(row));
+  auto wrapped = keys_->wrap(*key, bound_record_key(row));
   if (!wrapped.ok()) return about_record(row, wrapped.error());
   row.sealed = std::move(*sealed);
   row.wrapped_key = std::move(*wrapped);
-  row.seal_id = key_->id();
+  row.seal_id = seal_id();
   return {};
 }
 
 Result<Secret> Vault::open_record(const RecordRow& row) const {
-  auto key = unwrap(row.wrapped_key, row.seal_id, bound_record_key(row));
+  auto key = keys_->unwrap(row.seal_id, row.wrapped_key, bound_record_key(row));
   if (!key.ok()) return about_record(row, key.error());
   auto content = seal::aead_open(key->view(), bound_record(row), row.sealed);
   if (!content.ok()) return about_record(row, content.error());
   return content;
+}
+
+Result<void> Vault::rewrap_key(Bytes& wrapped, std::string& seal_id, ByteView bound) const {
+  auto key = keys_->unwrap(seal_id, wrapped, bound);
+  if (!key.ok()) return std::move(key).error();
+  auto again = keys_->wrap(*key, bound);
+  if (!again.ok()) return std::move(again).error();
+  wrapped = std::move(*again);
+  seal_id = keys_->id();
+  return {};
+}
+
+Result<void> Vault::rewrap(KeyRow& row) const {
+  auto done = rewrap_key(row.wrapped_key, row.seal_id, bound_row_key(row));
+  if (!done.ok()) return about_key(row, done.error());
+  return {};
+}
+
+Result<void> Vault::rewrap_version(const KeyRow& row, VersionRow& version) const {
+  auto done = rewrap_key(version.wrapped_key, version.seal_id,
+                         bound_version(kVersionKey, row, version.version, version.created_ms));
+  if (!done.ok()) return about_version(row, version.version, done.error());
+  return {};
+}
+
+Result<void> Vault::rewrap_record(RecordRow& row) const {
+  auto done = rewrap_key(row.wrapped_key, row.seal_id, bound_record_key(row));
+  if (!done.ok()) return about_record(row, done.error());
+  return {};
 }
 
 }  // namespace kms::postgres

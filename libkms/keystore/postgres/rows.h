@@ -8,7 +8,7 @@
 #include "core/bytes.h"
 #include "core/result.h"
 #include "keystore/keystore.h"
-#include "seal/sealing_key.h"
+#include "seal/keyring.h"
 
 namespace kms::postgres {
 
@@ -58,9 +58,12 @@ Result<MetadataPtr> metadata_of(const KeyRow& row);
 // it was sealed, unavailable when the sealing key is out of reach.
 class Vault {
  public:
-  explicit Vault(std::unique_ptr<seal::SealingKey> key) : key_(std::move(key)) {}
+  explicit Vault(std::shared_ptr<const seal::KeySet> keys) : keys_(std::move(keys)) {}
+  explicit Vault(std::unique_ptr<seal::SealingKey> key)
+      : keys_(std::make_shared<seal::KeySet>(std::move(key))) {}
 
-  const std::string& seal_id() const { return key_->id(); }
+  const std::string& seal_id() const { return keys_->id(); }
+  bool has(const std::string& seal_id) const { return keys_->has(seal_id); }
   // Gives the row a data key where it has none, and its tag.
   Result<void> seal(KeyRow& row) const;
   Result<void> check(const KeyRow& row) const;
@@ -70,10 +73,14 @@ class Vault {
   // Fills in the seal.
   Result<void> seal_record(RecordRow& row, const Secret& content) const;
   Result<Secret> open_record(const RecordRow& row) const;
+  // Wraps the data key of what another key sealed by the current one. Nothing else changes.
+  Result<void> rewrap(KeyRow& row) const;
+  Result<void> rewrap_version(const KeyRow& row, VersionRow& version) const;
+  Result<void> rewrap_record(RecordRow& row) const;
 
  private:
-  Result<Secret> unwrap(const Bytes& wrapped, const std::string& seal_id, ByteView bound) const;
-  std::unique_ptr<seal::SealingKey> key_;
+  Result<void> rewrap_key(Bytes& wrapped, std::string& seal_id, ByteView bound) const;
+  std::shared_ptr<const seal::KeySet> keys_;
 };
 
 }  // namespace kms::postgres

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "core/clock.h"
+#include "keystore/postgres/migration_3.h"
 
 namespace kms::postgres {
 namespace {
@@ -41,20 +42,11 @@ constexpr const char* kVersion2[] = {
     "CREATE TABLE kms_counter (name text PRIMARY KEY, value bigint NOT NULL)",
 };
 
-constexpr std::array<std::span<const char* const>, kSchemaVersion> kMigrations = {kVersion1,
-                                                                                  kVersion2};
+constexpr std::array<std::span<const char* const>, kSchemaVersion> kMigrations = {
+    kVersion1, kVersion2, kVersion3};
 
 Error not_ours(const std::string& text) {
   return Error(ErrorKind::configuration, text);
-}
-
-Result<std::unique_ptr<seal::SealingKey>> from_passphrase(const SealSource& source,
-                                                          const std::string& parameters) {
-  auto parsed = seal::ScryptParameters::parse(parameters);
-  if (!parsed.ok()) return std::move(parsed).error();
-  auto key = seal::derive_sealing_key(source.passphrase, *parsed);
-  if (!key.ok()) return std::move(key).error();
-  return seal::make_sealing_key("passphrase", std::move(*key));
 }
 
 }  // namespace
@@ -115,48 +107,6 @@ Result<std::string> commit_problem(Connection& connection, bool require_standby)
     return not_ours("the database runs with fsync off: a crash could lose or damage all keys");
   const bool replicates = rows->is_null(0, 2) || rows->text(0, 0).find("-YB-") != std::string::npos;
   return commit_problem(rows->text(0, 1), rows->text(0, 2), require_standby && !replicates);
-}
-
-Result<std::unique_ptr<seal::SealingKey>> open_sealing_key(Connection& connection,
-                                                           const SealSource& source) {
-  auto rows = connection.run("SELECT seal_id, kind, parameters FROM kms_seal ORDER BY created_ms");
-  if (!rows.ok()) return std::move(rows).error();
-  std::string known;
-  for (int i = 0; i < rows->size(); ++i) {
-    const std::string id = rows->text(i, 0), kind = rows->text(i, 1);
-    known += (known.empty() ? "" : ", ") + id;
-    if ((kind == "passphrase") != source.has_passphrase()) continue;
-    auto key = source.has_passphrase() ? from_passphrase(source, rows->text(i, 2))
-                                       : seal::make_sealing_key("file", source.key.clone());
-    if (!key.ok()) return std::move(key).error();
-    if ((*key)->id() == id) return key;
-  }
-  return not_ours("the configured sealing key is not the one that the store is sealed with (" +
-                  known + ")");
-}
-
-Result<std::string> register_sealing_key(Connection& connection, const SealSource& source) {
-  std::string parameters = "{}";
-  Result<std::unique_ptr<seal::SealingKey>> key =
-      Error(ErrorKind::configuration, "no sealing key is configured");
-  if (source.has_passphrase()) {
-    auto fresh = seal::ScryptParameters::fresh();
-    if (!fresh.ok()) return std::move(fresh).error();
-    parameters = fresh->text();
-    key = from_passphrase(source, parameters);
-  } else if (!source.key.empty()) {
-    key = seal::make_sealing_key("file", source.key.clone());
-  }
-  if (!key.ok()) return std::move(key).error();
-  auto done = connection.run(
-      "INSERT INTO kms_seal (seal_id, kind, parameters, created_ms) VALUES ($1, $2, $3, $4)",
-      Params()
-          .text((*key)->id())
-          .text(source.has_passphrase() ? "passphrase" : "file")
-          .text(parameters)
-          .number(now_ms()));
-  if (!done.ok()) return std::move(done).error();
-  return (*key)->id();
 }
 
 }  // namespace kms::postgres

@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <memory>
 #include <string>
 
-#include "core/secret.h"
 #include "keystore/postgres/connection.h"
-#include "seal/sealing_key.h"
 
 namespace kms::postgres {
 
-inline constexpr int kSchemaVersion = 2;
+inline constexpr int kSchemaVersion = 3;
 inline constexpr int kShards = 8;  // rows of kms_change
 
 // The version of the schema in the database; 0 when there is none.
@@ -28,17 +25,5 @@ Result<std::string> commit_problem(Connection& connection, bool require_standby)
 // The same for values that a statement brought along.
 std::string commit_problem(const std::string& synchronous_commit, const std::string& standby_names,
                            bool require_standby);
-
-// Where the sealing key comes from: one of the two is there.
-struct SealSource {
-  Secret key;         // of a key file
-  Secret passphrase;  // stretched by the parameters that the store has
-  bool has_passphrase() const { return !passphrase.empty(); }
-};
-// The sealing key of the store. An error (configuration) when the source is not the store's.
-Result<std::unique_ptr<seal::SealingKey>> open_sealing_key(Connection& connection,
-                                                           const SealSource& source);
-// Makes it the store's, which must have none yet; within the caller's transaction. Gives its id.
-Result<std::string> register_sealing_key(Connection& connection, const SealSource& source);
 
 }  // namespace kms::postgres

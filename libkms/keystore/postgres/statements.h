@@ -75,4 +75,22 @@ inline void add_version_row(Params& to, const std::string& name, const VersionRo
 Result<void> insert_rows(Connection& connection, const std::string& into, int columns,
                          std::size_t rows, const std::function<void(std::size_t i, Params&)>& fill);
 
+#define KMS_RECORD_COLUMNS "number, expires_ms, revision, sealed, wrapped_key, seal_id"
+inline constexpr int kRecordColumns = 6;
+
+inline RecordRow record_row(const Rows& rows, int i, std::string_view kind) {
+  RecordRow row;
+  row.kind = kind;
+  row.number = rows.number(i, 0);
+  row.expires_ms = rows.number(i, 1);
+  row.revision = rows.number(i, 2);
+  row.sealed = rows.bytes(i, 3);
+  row.wrapped_key = rows.bytes(i, 4);
+  row.seal_id = rows.text(i, 5);
+  return row;
+}
+
+// Where the rows say which key seals them.
+inline constexpr int kKeySeal = 11, kVersionSeal = kKeyColumns + 4, kRecordSeal = 5;
+
 }  // namespace kms::postgres

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -14,6 +15,7 @@
 #include "keystore/postgres/pool.h"
 #include "keystore/postgres/rows.h"
 #include "keystore/postgres/schema.h"
+#include "keystore/postgres/seal_record.h"
 #include "keystore/postgres/shared_changes.h"
 #include "keystore/postgres/trustee_store.h"
 
@@ -23,7 +25,7 @@ namespace kms::postgres {
 struct StoreAccess {
   std::string uri;
   ServerOptions server;
-  SealSource seal;
+  std::shared_ptr<seal::Keyring> seal;
   TrusteeOptions options;
 };
 Result<StoreAccess> store_access(const std::string& uri, const TrusteeOptions& options);
@@ -75,7 +77,7 @@ class TrusteeStore final : public KeyStore {
   bool may_be_stale() const noexcept;
   Result<void> look(std::unique_lock<std::mutex>& looking);
   Result<void> look_for_changes(Connection& connection);
-  void apply_changes(const Rows& rows);
+  bool apply_changes(const Rows& rows);
   void run() noexcept;
   Error away(const std::string& why) const;
 
@@ -100,6 +102,13 @@ class TrusteeStore final : public KeyStore {
                     const Approval& approval);
   Result<DeletedKey> deleted_of(const KeyRow& row);
 
+  // Sealing keys (store_seal.cpp).
+  Result<void> open_vault(Connection& connection);
+  // Before rows are opened: a key that came to be trusted since the last look is opened.
+  void know_seals(Connection& connection, const Rows& rows, std::initializer_list<int> columns);
+  bool hsm_serves() const noexcept;
+  Result<void> seal_in_reach() const;
+
   Result<void> prepare(Connection& connection);
   Deadline deadline() const;
   std::shared_ptr<const Vault> vault();
@@ -116,8 +125,10 @@ class TrusteeStore final : public KeyStore {
 
   const std::unique_ptr<RecordTable> records_;
 
-  std::mutex vault_mutex_;  // guards what follows
+  std::mutex vault_mutex_;  // guards what follows, and the keyring
   std::shared_ptr<const Vault> vault_;
+  std::int64_t seals_read_ms_ = 0;
+  std::string seals_said_;  // what is wrong with them, as it was logged
 
   std::atomic<bool> replicates_{false};  // the database does so by itself
 
@@ -126,6 +137,7 @@ class TrusteeStore final : public KeyStore {
   std::atomic<std::int64_t> serve_until_{0};  // without another look for changes
   std::atomic<std::int64_t> last_look_{0};    // begin of the last one that succeeded; 0: none
   std::atomic<bool> away_{false};             // the last one failed
+  std::atomic<std::int64_t> hsm_seen_{0};     // the token of the sealing keys served; 0: never
   HealthNote health_;
 
   std::mutex absorb_mutex_;

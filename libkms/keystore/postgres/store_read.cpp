@@ -61,6 +61,7 @@ Result<CachedKeyPtr> TrusteeStore::load(std::string_view name, std::uint64_t has
         known = nullptr;
         continue;
       }
+      know_seals(connection, *rows, {kKeySeal, kVersionSeal});
       auto opened = open_rows(*rows, name, known);
       if (!opened.ok()) return std::move(opened).error();
       made = std::move(*opened);

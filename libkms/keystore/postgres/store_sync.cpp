@@ -48,22 +48,14 @@ Result<void> TrusteeStore::prepare(Connection& connection) {
   if (!set.ok()) return std::move(set).error();
   replicates_ = set->text(0, 2).find("-YB-") != std::string::npos;
   KMS_TRY(check_schema(connection));
-  const std::lock_guard hold(vault_mutex_);
-  if (vault_ != nullptr) return {};
-  auto key = open_sealing_key(connection, access_.seal);
-  if (!key.ok()) return std::move(key).error();
-  vault_ = std::make_shared<const Vault>(std::move(*key));
-  return {};
-}
-
-// A connection was open, so the vault is there.
-std::shared_ptr<const Vault> TrusteeStore::vault() {
-  const std::lock_guard hold(vault_mutex_);
-  return vault_;
+  // Who only looks does not attach, and does not fork any more once it reads.
+  if (seal::Hsm* hsm = access_.seal->hsm(); check_only_ && hsm != nullptr) hsm->start(logger_);
+  return vault() != nullptr ? Result<void>() : open_vault(connection);
 }
 
 Result<void> TrusteeStore::attach() {
   if (check_only_) return {};
+  if (seal::Hsm* hsm = access_.seal->hsm(); hsm != nullptr) hsm->start(logger_);
   {
     std::unique_lock looking(look_mutex_);
     (void)look(looking);  // says itself what it finds
@@ -82,6 +74,7 @@ void TrusteeStore::detach() noexcept {
   if (thread_.joinable()) thread_.join();
   pool_.close();
   watch_.close();
+  if (seal::Hsm* hsm = access_.seal->hsm(); hsm != nullptr) hsm->stop();
 }
 
 void TrusteeStore::run() noexcept {
@@ -105,12 +98,6 @@ bool TrusteeStore::current() const {
          steady_ms() < serve_until_.load(std::memory_order_acquire);
 }
 
-Health TrusteeStore::condition() const noexcept {
-  Health now = health_.read();
-  if (now.state != HealthState::good && !may_be_stale()) now.state = HealthState::failing;
-  return now;
-}
-
 bool TrusteeStore::may_be_stale() const noexcept {
   const std::int64_t looked = last_look_.load(std::memory_order_acquire);
   return looked != 0 && access_.options.stale_reads_ms > 0 &&
@@ -121,6 +108,7 @@ bool TrusteeStore::may_be_stale() const noexcept {
 // waits for it here: the thread of the store tries.
 Result<void> TrusteeStore::sync() {
   absorb();
+  KMS_TRY(seal_in_reach());
   const auto fresh = [this] { return steady_ms() < serve_until_.load(std::memory_order_acquire); };
   if (fresh()) return {};
   if (away_.load(std::memory_order_acquire) && may_be_stale()) return {};
@@ -174,6 +162,7 @@ void TrusteeStore::drop_all() {
 
 Result<void> TrusteeStore::look(std::unique_lock<std::mutex>&) {
   const std::int64_t begin = steady_ms();
+  if (hsm_serves()) hsm_seen_.store(begin, std::memory_order_release);
   const bool was_away = away_.load(std::memory_order_acquire);
   const bool nobody_waits = was_away || last_look_.load() == 0;
   const Deadline until = begin + (nobody_waits ? access_.options.timeout_ms : kLookMs);
@@ -193,7 +182,7 @@ Result<void> TrusteeStore::look(std::unique_lock<std::mutex>&) {
     return done;
   }
   last_look_.store(begin, std::memory_order_release);
-  serve_until_.store(begin + kFreshMs, std::memory_order_release);
+  if (seal_in_reach().ok()) serve_until_.store(begin + kFreshMs, std::memory_order_release);
   away_.store(false, std::memory_order_release);
   health_.good();
   if (was_away) log(LogLevel::notice, "KMS0132", "the database is back");
@@ -221,28 +210,33 @@ Result<void> TrusteeStore::look_for_changes(Connection& connection) {
       " WHERE c.counter <> s.counter",
       seen);
   if (!rows.ok()) return std::move(rows).error();
-  apply_changes(*rows);
-  return {};
+  return apply_changes(*rows) ? open_vault(connection) : Result<void>();
 }
 
-// A shard must bring as many lines as its counter went ahead; else the lines were trimmed, or the
-// database is another one than before, from a backup for instance.
-void TrusteeStore::apply_changes(const Rows& rows) {
+// Whether the sealing keys are to be looked at anew. A shard must bring as many lines as its
+// counter went ahead; else the lines were trimmed, or the database is another one than before, from
+// a backup for instance.
+bool TrusteeStore::apply_changes(const Rows& rows) {
   std::vector<std::int64_t> lines(kShards, 0), counters = seen_;
+  bool seals = false;
   for (int i = 0; i < rows.size(); ++i) {
     const auto shard = static_cast<std::size_t>(rows.number(i, 0));
     if (shard >= seen_.size()) continue;
     counters[shard] = rows.number(i, 1);
     if (rows.is_null(i, 2)) continue;
     ++lines[shard];
-    drop(name_hash(rows.text(i, 2)));
+    const std::string name = rows.text(i, 2);
+    seals = seals || name == kSealChange;
+    drop(name_hash(name));
   }
   for (std::size_t shard = 0; shard < seen_.size(); ++shard) {
     if (counters[shard] - seen_[shard] == lines[shard]) continue;
     drop_all();
+    seals = true;
     break;
   }
   seen_ = std::move(counters);
+  return seals;
 }
 
 }  // namespace kms::postgres

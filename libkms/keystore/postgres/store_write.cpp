@@ -60,6 +60,7 @@ Result<KeyRow> TrusteeStore::new_row(std::string name, const KeyOptions& options
 Result<void> TrusteeStore::insert(const KeyRow& row, const std::vector<VersionRow>& versions,
                                   const VersionPtr& fresh, const Approval& approval) {
   Write write(*this, row.name, approval);
+  write.sealed_by(row.seal_id);
   return write.run([&](Connection& connection) -> Result<VersionPtr> {
     auto done = insert_rows(connection, KMS_KEY_INSERT, kKeyInsertColumns, 1,
                             [&](std::size_t, Params& to) { add_key_row(to, row); });
@@ -153,6 +154,7 @@ Result<VersionPtr> TrusteeStore::roll(std::string_view asked, const Secret* mate
     const std::int32_t number = row->versions++;
     auto version = vault()->seal_version(*row, number, now_ms(), used);
     if (!version.ok()) return std::move(version).error();
+    write.sealed_by(version->seal_id);
     KMS_TRY(update_row(connection, *row));
     KMS_TRY(insert_version(connection, name, *version));
     made = fresh_version(name, number, used);

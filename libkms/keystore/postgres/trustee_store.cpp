@@ -16,19 +16,50 @@ Error bad_property(const char* name, const std::string& text) {
   return Error(ErrorKind::configuration, "hadoop.kms.trustee." + std::string(name) + " " + text);
 }
 
-Result<SealSource> seal_source(const TrusteeOptions& options) {
-  const bool file = !options.seal_key_file.empty(), text = !options.seal_passphrase_file.empty();
-  if (file == text)
-    return bad_property("seal.key-file", file ? "and .seal.passphrase-file are both set; one of "
-                                                "them names the sealing key"
-                                              : "or .seal.passphrase-file must name the sealing "
-                                                "key");
-  SealSource source;
-  auto read = file ? seal::read_key_file(options.seal_key_file)
-                   : read_private_text(options.seal_passphrase_file, "sealing passphrase file");
-  if (!read.ok()) return std::move(read).error();
-  (file ? source.key : source.passphrase) = std::move(*read);
-  return source;
+// What is configured of one role, the first or the previous ones.
+Result<std::vector<seal::KeySource>> sources_of(const std::string& key_file,
+                                                const std::string& passphrase_file,
+                                                const std::string& hsm_key) {
+  using Kind = seal::KeySource::Kind;
+  std::vector<seal::KeySource> sources;
+  if (!key_file.empty()) {
+    auto key = seal::read_key_file(key_file);
+    if (!key.ok()) return std::move(key).error();
+    sources.push_back({Kind::file, key_file, std::move(*key)});
+  }
+  if (!passphrase_file.empty()) {
+    auto text = read_private_text(passphrase_file, "sealing passphrase file");
+    if (!text.ok()) return std::move(text).error();
+    sources.push_back({Kind::passphrase, passphrase_file, std::move(*text)});
+  }
+  if (!hsm_key.empty()) sources.push_back({Kind::hsm, hsm_key, Secret()});
+  return sources;
+}
+
+Result<std::shared_ptr<seal::Keyring>> open_keyring(const TrusteeOptions& options) {
+  auto sources =
+      sources_of(options.seal_key_file, options.seal_passphrase_file, options.seal_hsm_key);
+  if (!sources.ok()) return std::move(sources).error();
+  if (sources->size() != 1)
+    return bad_property("seal.key-file, .seal.passphrase-file or .seal.hsm.key",
+                        sources->empty() ? "must name the sealing key"
+                                         : "are set together; one of them names the sealing key");
+  auto previous = sources_of(options.previous_key_file, options.previous_passphrase_file,
+                             options.previous_hsm_key);
+  if (!previous.ok()) return std::move(previous).error();
+  std::move(previous->begin(), previous->end(), std::back_inserter(*sources));
+  std::unique_ptr<seal::Hsm> hsm;
+  if (std::any_of(sources->begin(), sources->end(), [](const seal::KeySource& each) {
+        return each.kind == seal::KeySource::Kind::hsm;
+      })) {
+    pkcs11::HsmOptions token = options.hsm;
+    // A call must not outlast the transaction that waits for it.
+    token.timeout_ms = std::min(token.timeout_ms, options.timeout_ms);
+    auto opened = seal::Hsm::open(token, options.seal_hsm_profile);
+    if (!opened.ok()) return std::move(opened).error();
+    hsm = std::move(*opened);
+  }
+  return std::make_shared<seal::Keyring>(std::move(*sources), std::move(hsm));
 }
 
 bool on_this_host(const Host& host) {
@@ -63,7 +94,7 @@ Result<StoreAccess> store_access(const std::string& uri, const TrusteeOptions& o
     if (!password.ok()) return std::move(password).error();
     server.password = std::move(*password);
   }
-  auto seal = seal_source(options);
+  auto seal = open_keyring(options);
   if (!seal.ok()) return std::move(seal).error();
   access.seal = std::move(*seal);
   return access;
@@ -83,14 +114,19 @@ namespace {
 
 // Everything that must be right before a server may start, in one connection. Gives why commits
 // are not safe; empty: they are.
-Result<std::string> check_store(const StoreAccess& access) {
+Result<std::string> check_store(const StoreAccess& access, bool prove_keys) {
   auto connection = connect_once(access);
   if (!connection.ok()) return std::move(connection).error();
   const auto named = [&](const Error& error) {
     return Error(error.kind, access.uri + ": " + error.message);
   };
   if (auto good = check_schema(**connection); !good.ok()) return named(good.error());
-  if (auto key = open_sealing_key(**connection, access.seal); !key.ok()) return named(key.error());
+  auto records = read_seal_records(**connection);
+  if (!records.ok()) return named(records.error());
+  if (auto keys = access.seal->open(*records); !keys.ok()) return named(keys.error());
+  if (prove_keys)
+    if (auto good = access.seal->prove(*records, access.options.user); !good.ok())
+      return named(good.error());
   auto problem = commit_problem(**connection, access.options.require_standby);
   if (!problem.ok()) return named(problem.error());
   return problem->empty() ? std::string() : access.uri + ": " + *problem;
@@ -110,6 +146,10 @@ Result<TrusteeStatus> status_of(Connection& connection, const StoreAccess& acces
     return std::move(commits).error();
   status.commits = commits.ok() ? *commits : commits.error().message;
   if (status.version == 0) return status;
+  if (status.version < kSchemaVersion) {
+    status.seal_id = "not looked at before 'kmsctl store upgrade'";
+    return status;
+  }
   auto key = open_sealing_key(connection, access.seal);
   status.sealed_by_ours = key.ok();
   status.seal_id = key.ok() ? (*key)->id() : key.error().message;
@@ -124,15 +164,6 @@ Result<TrusteeStatus> status_of(Connection& connection, const StoreAccess& acces
   return status;
 }
 
-Result<void> in_transaction(Connection& connection, const std::function<Result<void>()>& work) {
-  if (auto begun = connection.run("BEGIN"); !begun.ok()) return std::move(begun).error();
-  if (auto done = work(); !done.ok()) {
-    (void)connection.run("ROLLBACK");
-    return done;
-  }
-  return connection.commit();
-}
-
 Result<void> upgrade(Connection& connection, const StoreAccess& access, bool initialize) {
   auto version = schema_version(connection);
   if (!version.ok()) return std::move(version).error();
@@ -140,14 +171,17 @@ Result<void> upgrade(Connection& connection, const StoreAccess& access, bool ini
     return Error(ErrorKind::configuration,
                  initialize ? "there is a key store already, of version " + std::to_string(*version)
                             : "there is no key store yet: run 'kmsctl store init'");
+  seal::KeyRecord first;
+  if (initialize) {
+    auto made = access.seal->make_record(access.options.user);
+    if (!made.ok()) return std::move(made).error();
+    first = std::move(*made);
+    first.current = true;
+  }
   for (int at = *version; at < kSchemaVersion; ++at)
     KMS_TRY(in_transaction(connection, [&] { return migrate_schema(connection, at); }));
   if (!initialize) return {};
-  return in_transaction(connection, [&]() -> Result<void> {
-    auto made = register_sealing_key(connection, access.seal);
-    if (!made.ok()) return std::move(made).error();
-    return {};
-  });
+  return in_transaction(connection, [&] { return add_seal_record(connection, first); });
 }
 
 }  // namespace
@@ -158,7 +192,7 @@ Result<std::unique_ptr<KeyStore>> open_trustee_store(const std::string& uri,
                                                      bool check_only) {
   auto access = postgres::store_access(uri, options);
   if (!access.ok()) return std::move(access).error();
-  auto unsafe = postgres::check_store(*access);
+  auto unsafe = postgres::check_store(*access, check_only);
   if (const std::string& why = unsafe.ok() ? *unsafe : unsafe.error().message; !why.empty()) {
     // Of a server that runs and reads its configuration anew a database that is away, or that lost
     // its standby, must not make one that ended. Its own checks go on.

@@ -58,6 +58,7 @@ Result<void> TrusteeStore::Write::run_on_row(const RowBody& body) {
         connection.run("SELECT " KMS_KEY_COLUMNS " FROM kms_key k WHERE k.name = $1 FOR UPDATE",
                        Params().text(name_));
     if (!rows.ok()) return std::move(rows).error();
+    store_.know_seals(connection, *rows, {kKeySeal});
     return body(connection, *rows);
   });
 }
@@ -100,11 +101,20 @@ Result<void> TrusteeStore::Write::take_number(Connection& connection) {
   const std::string problem = commit_problem(rows->text(0, 1), rows->text(0, 2), standby);
   if (!problem.empty()) return Error(ErrorKind::unavailable, "Changes are refused: " + problem);
   counter_ = rows->number(0, 0);
+  // Whoever takes a sealing key's trust away holds the shards until that is committed, and sees
+  // what was written before: so no row stays behind under a key that is not trusted.
+  const std::string seal_id = seal_id_.empty() ? store_.vault()->seal_id() : seal_id_;
   auto noted = connection.run(
-      "INSERT INTO kms_change_log (shard, counter, name, operation) VALUES ($1, $2, $3, $4)",
-      Params().number(shard_).number(counter_).text(name_).text(operation_));
+      "INSERT INTO kms_change_log (shard, counter, name, operation)"
+      " SELECT $1::integer, $2::bigint, $3::text, $4::text"
+      " WHERE EXISTS (SELECT 1 FROM kms_seal WHERE seal_id = $5)",
+      Params().number(shard_).number(counter_).text(name_).text(operation_).text(seal_id));
   if (!noted.ok()) return std::move(noted).error();
-  return {};
+  if (noted->changed() == 1) return {};
+  (void)store_.open_vault(connection);
+  return Error(
+      ErrorKind::unavailable,
+      "Changes are refused: the store does not trust the sealing key " + seal_id + " any more");
 }
 
 // The last word, once: a second attempt at the same change does not ask again, and one that would

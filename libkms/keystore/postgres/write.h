@@ -21,6 +21,8 @@ class TrusteeStore::Write {
   // The same with the row of the key, which stays locked until the end; no rows: there is no key.
   using RowBody = std::function<Result<VersionPtr>(Connection&, const Rows&)>;
   Result<void> run_on_row(const RowBody& body);
+  // The sealing key of what body writes.
+  void sealed_by(std::string id) { seal_id_ = std::move(id); }
 
  private:
   Result<void> take_number(Connection& connection);
@@ -33,6 +35,7 @@ class TrusteeStore::Write {
   const Approval& approval_;
   std::string operation_;  // random; tells this change from all others
   std::int64_t shard_ = 0, counter_ = 0;
+  std::string seal_id_;
   std::optional<std::string> approved_;  // name of the version, once the caller has agreed
 };
 

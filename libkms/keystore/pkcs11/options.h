@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "keystore/eek_queue_options.h"
+#include "pkcs11/options.h"
+
+namespace kms::pkcs11 {
+
+// The token of a store of keys, and what the store does beside.
+struct StoreTokenOptions : HsmOptions {
+  EekQueueOptions eek_queue;  // of EEKs made in advance; by default none
+};
+
+}  // namespace kms::pkcs11
