@@ -49,8 +49,7 @@ class Token:
         conf.write_text(f"directories.tokendir = {self.folder}/tokens\nobjectstore.backend = file\nlog.level = ERROR\n")
         self.environment = {"SOFTHSM2_CONF": str(conf), "KMS_TEST_HSM_LIBRARY": softhsm(),
                             "KMS_TEST_HSM_FAULTS": str(self.faults)}
-        subprocess.run(["softhsm2-util", "--init-token", "--free", "--label", "kms", "--pin", PIN, "--so-pin", "567890"],
-                       env={**os.environ, **self.environment}, check=True, capture_output=True)
+        self.make_token()
         self.pin_file = self.folder / "pin"
         self.set_pin(PIN)
         for path in [self.folder, *self.folder.rglob("*")]:
@@ -58,6 +57,18 @@ class Token:
         self.metadata = area.store / "kms.hsm"
         self.library = softhsm()
         self.server: subprocess.Popen | None = None
+
+    def make_token(self) -> None:
+        subprocess.run(["softhsm2-util", "--init-token", "--free", "--label", "kms", "--pin", PIN, "--so-pin", "567890"],
+                       env={**os.environ, **self.environment}, check=True, capture_output=True)
+
+    def forget(self) -> None:
+        """An empty token of the same name in the place of this one."""
+        shutil.rmtree(self.folder / "tokens")
+        (self.folder / "tokens").mkdir()
+        self.make_token()
+        for path in [self.folder, *self.folder.rglob("*")]:
+            self.area.give(path)
 
     def set_pin(self, pin: str) -> None:
         self.pin_file.write_text(pin + "\n")

@@ -7,6 +7,7 @@
 
 #include "pkcs11/access.h"
 #include "pkcs11/apart.h"
+#include "records/records.h"
 #include "trustee_node.h"
 // After it: its eventually() counts seconds.
 #include "p11_server.h"
@@ -212,6 +213,9 @@ void rotate_under_load(const Rotation& rotation, const Change& next) {
       before[made->version_name] = unit::to_hex(made->material.view());
     }
     good(node->remove("old0"));
+    for (int i = 0; i < 5; ++i)
+      assert_true(good(node->records()->put(
+          "Test", {i, 0, 0, Secret("what nodes share " + std::to_string(i))})));
   }
   Lines lines;
   // Nobody has trusted it yet.
@@ -243,7 +247,7 @@ void rotate_under_load(const Rotation& rotation, const Change& next) {
   }
   assert_int_equal(done.left, 0);
   assert_int_equal(done.failed, 0);
-  assert_true(done.rows >= 40);
+  assert_true(done.rows >= 45);
   assert_int_equal(rewrap(rotation, both).rows, 0);
   const SealReport after = good(distrust_sealing_key(rotation.uri(), both, old_id));
   assert_int_equal(after.keys.size(), 1);
@@ -257,6 +261,10 @@ void rotate_under_load(const Rotation& rotation, const Change& next) {
     good(node->undelete("old0"));
     for (const auto& [version, material] : before)
       unit::assert_text(unit::to_hex(good(node->version(version))->material.view()), material);
+    for (int i = 0; i < 5; ++i) {
+      const RecordPtr record = good(node->records()->find("Test", i));
+      assert_true(record->content.equals(as_bytes("what nodes share " + std::to_string(i))));
+    }
     good(node->roll("old1", nullptr));
   }
   const SealWork valid = validate(rotation, alone);

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // The store on a real PostgreSQL: operations, two nodes, races, damage.
-#include "keystore/postgres/schema.h"
 #include "trustee_node.h"
 
 namespace {
