@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::array<std::string_view, kOpAclCount> kOpAclNames = {
     "CREATE",           "DELETE",       "ROLLOVER",    "GET",      "GET_KEYS", "GET_METADATA",
-    "SET_KEY_MATERIAL", "GENERATE_EEK", "DECRYPT_EEK", "UNDELETE", "PURGE"};
+    "SET_KEY_MATERIAL", "GENERATE_EEK", "DECRYPT_EEK", "UNDELETE", "PURGE",    "KEY_STATE"};
 constexpr std::array<std::string_view, kKeyOpCount> kKeyOpNames = {
     "READ", "MANAGEMENT", "GENERATE_EEK", "DECRYPT_EEK", "ALL"};
 

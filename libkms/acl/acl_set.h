@@ -30,8 +30,9 @@ enum class OpAcl {
   decrypt_eek,
   undelete,
   purge,
+  key_state,
 };
-inline constexpr std::size_t kOpAclCount = 11;
+inline constexpr std::size_t kOpAclCount = 12;
 inline constexpr std::size_t kHadoopOpAclCount = 9;
 std::string_view op_acl_name(OpAcl type);  // "CREATE" …
 std::string op_acl_property(OpAcl type);   // "hadoop.kms.acl.CREATE" …

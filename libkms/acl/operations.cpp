@@ -23,6 +23,8 @@ constexpr AclOperation kOperations[] = {
     {"REENCRYPT_EEK_BATCH", OpAcl::generate_eek, nullopt, KeyOp::generate_eek},
     {"UNDELETE_KEY", OpAcl::undelete, nullopt, KeyOp::management},
     {"PURGE_KEY", OpAcl::purge, nullopt, KeyOp::management},
+    {"SET_KEY_STATE", OpAcl::key_state, nullopt, KeyOp::management},
+    {"GET_KEY_STATE", OpAcl::get_metadata, nullopt, KeyOp::read},
     {"GET_DELETED_KEYS", OpAcl::undelete, OpAcl::purge, nullopt},
 
     {"CREATE", OpAcl::create, nullopt, KeyOp::management, true, false},
@@ -31,6 +33,7 @@ constexpr AclOperation kOperations[] = {
     {"GET", OpAcl::get, nullopt, KeyOp::read, false, false},
     {"UNDELETE", OpAcl::undelete, nullopt, KeyOp::management, false, false},
     {"PURGE", OpAcl::purge, nullopt, KeyOp::management, false, false},
+    {"KEY_STATE", OpAcl::key_state, nullopt, KeyOp::management, false, false},
     {"SET_KEY_MATERIAL", OpAcl::set_key_material, nullopt, nullopt, false, false},
     {"READ", nullopt, nullopt, KeyOp::read, false, false},
     {"MANAGEMENT", nullopt, nullopt, KeyOp::management, false, false},

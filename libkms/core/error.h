@@ -27,6 +27,7 @@ enum class ErrorKind {
   not_acceptable,
   unsupported_media_type,
   too_large,       // body past the limit
+  key_state,       // the state of the key forbids it (key_state.h)
   unavailable,     // try again later: audit log, lock or keystore out of reach
   rate_limited,    // too many of these for now; nothing was done
   configuration,   // text names file, line and property

@@ -27,6 +27,8 @@ WireError wire_error(ErrorKind kind) {
       return {500, "com.fasterxml.jackson.databind.exc.MismatchedInputException"};
     case ErrorKind::invalid_query:
       return {500, "com.sun.jersey.api.ParamException$QueryParamException"};
+    // What no client tries again, nor at another server.
+    case ErrorKind::key_state:
     case ErrorKind::not_authorized:
       return {403, "org.apache.hadoop.security.authorize.AuthorizationException"};
     case ErrorKind::authentication:

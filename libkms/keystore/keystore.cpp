@@ -44,6 +44,11 @@ Result<void> KeyStore::purge(std::string_view, const Approval&) {
   return keeps_nothing(*this);
 }
 
+Result<void> KeyStore::set_state(std::string_view name, KeyState, const Approval&) {
+  return Error(ErrorKind::unsupported,
+               uri() + " keeps no states of keys, so not of " + std::string(name));
+}
+
 Result<std::vector<Eek>> KeyStore::generate_eeks(std::string_view name, std::size_t count) {
   auto found = current_version(name);
   if (!found.ok()) return std::move(found).error();

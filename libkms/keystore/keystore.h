@@ -17,6 +17,7 @@
 #include "core/result.h"
 #include "core/secret.h"
 #include "crypto/eek.h"
+#include "keystore/key_state.h"
 
 namespace kms {
 
@@ -28,8 +29,9 @@ struct KeyMetadata {
   std::int32_t bit_length = 0;  // bits
   std::optional<std::string> description;
   std::map<std::string, std::string> attributes;
-  std::int64_t created_ms = 0;  // ms since the epoch, UTC
-  std::int32_t versions = 0;    // versions ever made; the current one is versions - 1
+  std::int64_t created_ms = 0;        // ms since the epoch, UTC
+  std::int32_t versions = 0;          // versions ever made; the current one is versions - 1
+  KeyState state = KeyState::active;  // of a store that keeps states
 };
 
 // A key that was deleted and can be had back.
@@ -55,6 +57,7 @@ struct KeyOptions {
   std::int32_t bit_length = 0;
   std::optional<std::string> description;
   std::map<std::string, std::string> attributes;
+  KeyState state = KeyState::active;  // pre_active too, for a store that keeps states
 };
 
 // An encrypted DEK: wrapped by key version wrapped_by, under iv (unflipped).
@@ -138,6 +141,13 @@ class KeyStore {
   virtual Result<std::optional<DeletedKey>> deleted_key(std::string_view name);
   virtual Result<void> undelete(std::string_view name, const Approval& approval = {});
   virtual Result<void> purge(std::string_view name, const Approval& approval = {});
+
+  // Whether keys have states other than active; else set_state() is refused (unsupported), as by
+  // default. The store refuses transitions that check_key_transition() refuses, and a roll where
+  // check_key_use() does; other uses are for the caller to check.
+  virtual bool keeps_states() const noexcept { return false; }
+  virtual Result<void> set_state(std::string_view name, KeyState state,
+                                 const Approval& approval = {});
 
   // Drops whatever is cached of the key, so that the next call sees the store.
   virtual Result<void> invalidate(std::string_view name) = 0;

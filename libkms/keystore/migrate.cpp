@@ -17,6 +17,7 @@ constexpr int kReads = 3;  // of a key that is changed while it is read
 Result<KeyRecord> assemble(const KeyMetadata& metadata, const std::vector<VersionPtr>& versions) {
   KeyRecord key;
   key.metadata = metadata;
+  key.state = key_state_name(metadata.state);
   for (const VersionPtr& version : versions) {
     if (version->material.empty())
       return Error(ErrorKind::unsupported,

@@ -30,10 +30,12 @@ enum class MetricOp : unsigned char {
   undelete_key,
   purge_key,
   get_deleted_keys,
+  set_key_state,
+  get_key_state,
   options,
   other,  // no such resource or method, or a body that does not say which operation it is for
 };
-inline constexpr std::array<std::string_view, 22> kMetricOpNames = {"create_key",
+inline constexpr std::array<std::string_view, 24> kMetricOpNames = {"create_key",
                                                                     "roll_key",
                                                                     "delete_key",
                                                                     "invalidate_cache",
@@ -53,6 +55,8 @@ inline constexpr std::array<std::string_view, 22> kMetricOpNames = {"create_key"
                                                                     "undelete_key",
                                                                     "purge_key",
                                                                     "get_deleted_keys",
+                                                                    "set_key_state",
+                                                                    "get_key_state",
                                                                     "options",
                                                                     "other"};
 

@@ -130,6 +130,7 @@ struct Exchange {
   Bytes iv{}, eek{};
   std::int64_t wanted_keys = 1;  // num_keys
   std::vector<VersionPtr> batch_versions{};
+  std::optional<KeyState> new_state{};
 
   // Writes the OK line. The loop does so after the work; a handler that changes the store hands
   // this to it as the approval, so that nothing becomes durable without its line.

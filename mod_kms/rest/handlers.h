@@ -36,6 +36,15 @@ Result<Answer> run_versions(Exchange& x);
 Result<void> resolve_version(Exchange& x);
 Result<Answer> run_version(Exchange& x);
 
+// states of keys
+// Error key_state when the state of the key forbids it; nothing when there is no such key.
+Result<void> require_use(Exchange& x, std::string_view key_name, KeyUse use);
+// The state that a new key begins with, out of its attributes.
+Result<void> take_first_state(const KeyStore& keys, KeyOptions& options);
+Result<void> resolve_state_change(Exchange& x);
+Result<Answer> run_set_state(Exchange& x);
+Result<Answer> run_state(Exchange& x);
+
 // deleted keys
 Result<const Operation*> select_trustee_op(Exchange& x);
 Result<void> resolve_deleted_key(Exchange& x);

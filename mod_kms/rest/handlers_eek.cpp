@@ -94,6 +94,7 @@ Result<void> check_generate(Exchange& x) {
 }
 
 Result<Answer> run_generate(Exchange& x) {
+  KMS_TRY(require_use(x, x.name, KeyUse::protect));
   hadoop::EekListWriter list(x.name);
   if (x.wanted_keys > 0) {
     auto eeks = x.service.keys.generate_eeks(x.name, static_cast<std::size_t>(x.wanted_keys));
@@ -139,6 +140,7 @@ Result<void> resolve_eek(Exchange& x) {
 }
 
 Result<Answer> run_decrypt(Exchange& x) {
+  KMS_TRY(require_use(x, x.version->name, KeyUse::process));
   auto dek = x.service.keys.decrypt_eek(x.version, x.iv, x.eek);
   if (!dek.ok()) return std::move(dek).error();
   const ByteView material = dek->view();
@@ -149,6 +151,7 @@ Result<Answer> run_decrypt(Exchange& x) {
 }
 
 Result<Answer> run_reencrypt(Exchange& x) {
+  KMS_TRY(require_use(x, x.audit_key, KeyUse::protect));
   auto current = current_of(x.service.keys, x.audit_key);
   if (!current.ok()) return std::move(current).error();
   WrappedDek eek{x.iv, x.eek};
@@ -233,6 +236,7 @@ Result<Answer> run_batch(Exchange& x) {
   const std::size_t count = x.batch_versions.size();
   x.audit_extra = "reencrypted " + std::to_string(count) + " keys";
   if (count == 0) return Answer::json(std::move(list).finish());
+  KMS_TRY(require_use(x, x.name, KeyUse::protect));
   auto current = current_of(x.service.keys, x.name);
   if (!current.ok()) return std::move(current).error();
   x.version = *current;

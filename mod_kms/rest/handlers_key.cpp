@@ -73,6 +73,7 @@ Result<KeyOptions> create_options(const Exchange& x) {
   if (!description.ok()) return std::move(description).error();
   if (*description != nullptr) options.description = text_of(*description);
   KMS_TRY(take_attributes(body, x.audit_key, options));
+  KMS_TRY(take_first_state(x.service.keys, options));
   return options;
 }
 
@@ -160,7 +161,8 @@ Result<Answer> run_create(Exchange& x) {
                                        });
   if (!created.ok()) return std::move(created).error();
   Answer answer =
-      version_answer(x.audit_key, (*created)->version_name, **created, x.op_allowed(OpAcl::get));
+      version_answer(x.audit_key, (*created)->version_name, **created,
+                     x.op_allowed(OpAcl::get) && x.create_options->state == KeyState::active);
   answer.status = 201;
   answer.headers.emplace_back(
       "Location", std::string(x.request.base_url) + "/kms/v1/key/" + percent_encode(x.audit_key));
@@ -184,7 +186,8 @@ Result<Answer> run_roll(Exchange& x) {
     return x.record_done();
   });
   if (!rolled.ok()) return std::move(rolled).error();
-  return version_answer(x.name, version, **rolled, x.op_allowed(OpAcl::get));
+  const bool usable = require_use(x, x.name, KeyUse::process).ok();
+  return version_answer(x.name, version, **rolled, usable && x.op_allowed(OpAcl::get));
 }
 
 Result<void> resolve_named_key(Exchange& x) {
@@ -248,6 +251,7 @@ Result<Answer> run_current(Exchange& x) {
   if (*found == nullptr) return missing_object();
   x.version = *found;
   x.audit_version = x.version->version_name;
+  KMS_TRY(require_use(x, x.name, KeyUse::process));
   KMS_TRY(require_material(**found));
   return version_answer(x.name, requested_version_name(x.name, **found), **found, true);
 }
@@ -256,6 +260,7 @@ Result<Answer> run_versions(Exchange& x) {
   auto found = x.service.keys.versions(x.name);
   if (!found.ok()) return std::move(found).error();
   if (found->empty()) return missing_list();
+  KMS_TRY(require_use(x, x.name, KeyUse::process));
   JsonPtr list(json_array());
   std::vector<ByteView> materials;
   for (const VersionPtr& version : *found) {
@@ -289,6 +294,7 @@ Result<void> resolve_version(Exchange& x) {
 
 Result<Answer> run_version(Exchange& x) {
   if (x.version == nullptr) return missing_object();
+  KMS_TRY(require_use(x, x.version->name, KeyUse::process));
   KMS_TRY(require_material(*x.version));
   return version_answer(x.audit_key, x.name, *x.version, true);
 }

@@ -19,6 +19,7 @@ LimitClass class_of(const Operation& op) {
     case OpAcl::set_key_material:
     case OpAcl::undelete:
     case OpAcl::purge:
+    case OpAcl::key_state:
       return LimitClass::manage;
     case OpAcl::get:
     case OpAcl::get_keys:

@@ -14,13 +14,14 @@ struct SubResource {
   Resource resource;
 };
 
-constexpr std::array<SubResource, 6> kKeySubResources{{
+constexpr std::array<SubResource, 7> kKeySubResources{{
     {"_metadata", Resource::key_metadata},
     {"_currentversion", Resource::current_version},
     {"_versions", Resource::key_versions},
     {"_eek", Resource::key_eek},
     {"_invalidatecache", Resource::invalidate_cache},
     {"_reencryptbatch", Resource::reencrypt_batch},
+    {"_state", Resource::key_state},
 }};
 constexpr std::array<SubResource, 1> kVersionSubResources{{{"_eek", Resource::key_version_eek}}};
 

@@ -22,6 +22,7 @@ enum class Resource {
   key_eek,           // …/_eek
   invalidate_cache,  // …/_invalidatecache
   reencrypt_batch,   // …/_reencryptbatch
+  key_state,         // …/_state
   key_version,       // /kms/v1/keyversion/VERSION
   key_version_eek,   // /kms/v1/keyversion/VERSION/_eek
   trustee_keys,      // /kms/v1/trustee/keys

@@ -104,6 +104,20 @@ constexpr Operation kDeletedKeys{"GET_DELETED_KEYS",
                                  run_deleted_keys,
                                  MetricOp::get_deleted_keys};
 
+constexpr Operation kState{"GET_KEY_STATE",
+                           OpAcl::get_metadata,
+                           std::nullopt,
+                           true,
+                           KeyOp::read,
+                           Denial::authorization,
+                           resolve_named_key,
+                           run_state,
+                           MetricOp::get_key_state};
+constexpr Operation kSetState{
+    "SET_KEY_STATE",        OpAcl::key_state,      std::nullopt,         true,
+    KeyOp::management,      Denial::authorization, resolve_state_change, run_set_state,
+    MetricOp::set_key_state};
+
 // Selectors: the checks that come before the op ACL, and what the operation is.
 template <const Operation& kOperation>
 Result<const Operation*> always(Exchange&) {
@@ -171,6 +185,8 @@ constexpr Route kRoutes[] = {
     {Resource::invalidate_cache, "POST", BodyKind::none, false, for_name<kInvalidate>,
      JavaMeter::admin},
     {Resource::reencrypt_batch, "POST", BodyKind::array, true, for_batch},
+    {Resource::key_state, "GET", BodyKind::none, true, for_name<kState>},
+    {Resource::key_state, "POST", BodyKind::object, true, for_name<kSetState>},
     {Resource::key_version, "GET", BodyKind::none, true, for_version},
     {Resource::key_version_eek, "POST", BodyKind::object, true, select_keyversion_eek},
     {Resource::trustee_keys, "GET", BodyKind::none, true, always<kDeletedKeys>},

@@ -21,7 +21,7 @@ COMMANDS = [c["command"] for c in json.loads(run("help", "--json").out)["command
 # They need another store than a JCEKS file: test_trustee.py, test_trustee_backup.py, test_hsm.py,
 # test_trustee_seal.py.
 OF_A_DATABASE = {"store backup", "store init", "store restore", "store status", "store upgrade", "key undelete", "key purge",
-                 "hsm doctor", "hsm reconcile", "hsm status", "seal rewrap", "seal settings", "seal setup", "seal trust",
+                 "key state", "hsm doctor", "hsm reconcile", "hsm status", "seal rewrap", "seal settings", "seal setup", "seal trust",
                  "seal validate"}
 
 

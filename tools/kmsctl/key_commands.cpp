@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// key list, show, create, roll, delete, undelete, purge: over REST.
+// key list, show, create, roll, delete, undelete, purge, state: over REST.
 #include "key_commands.h"
 
 #include <unistd.h>
@@ -194,6 +194,24 @@ int run_key_undelete(Invocation& call) {
 
 int run_key_purge(Invocation& call) {
   return ask_of_key(call, {"POST", "trustee/key/", "trusteeOp=purge", "purged", true});
+}
+
+int run_key_state(Invocation& call) {
+  const std::string& name = call.arguments[0];
+  Session session(call);
+  if (!session.open()) return session.exit();
+  const bool change = call.arguments.size() > 1;
+  JsonPtr body(json_object());
+  if (change) json_object_set_new(body.get(), "state", json_text(call.arguments[1]));
+  auto answer =
+      session.client().call(change ? "POST" : "GET", "key/" + RestClient::escape(name) + "/_state",
+                            {}, change ? body.get() : nullptr);
+  if (!answer.ok()) return call.fail(answer.error());
+  const std::string state = text_or(answer->get(), "state", "?");
+  call.out.line(shown(name) + (change ? " is now " : " is ") + state);
+  call.out.set("name", name);
+  call.out.set("state", state);
+  return kOk;
 }
 
 int run_key_list(Invocation& call) {

@@ -13,6 +13,7 @@ int run_key_roll(Invocation& call);
 int run_key_delete(Invocation& call);
 int run_key_undelete(Invocation& call);
 int run_key_purge(Invocation& call);
+int run_key_state(Invocation& call);
 int run_key_export(Invocation& call);
 int run_key_import(Invocation& call);
 

@@ -7,6 +7,10 @@ namespace kms::jceks {
 Result<void> JceksStore::import_key(const KeyMetadata& metadata,
                                     std::span<const VersionPtr> versions) {
   KMS_TRY(check_import(metadata, versions));
+  if (metadata.state != KeyState::active)
+    return Error(ErrorKind::unsupported, "key " + metadata.name + " is " +
+                                             std::string(key_state_name(metadata.state)) +
+                                             ", and a keystore file keeps no states of keys");
   StoredMetadata stored;
   stored.cipher = metadata.cipher;
   stored.bit_length = metadata.bit_length;

@@ -195,6 +195,7 @@ Result<BulkAccess::StoredKey> BulkAccess::sealed(const KeyRecord& key) const {
   row.created_ms = metadata.created_ms;
   row.versions = metadata.versions;
   row.state = key.state;
+  if (auto known = state_of(row); !known.ok()) return std::move(known).error();
   row.deleted_ms = key.deleted_ms;
   row.revision = 1;
   KMS_TRY(vault_.seal(row));

@@ -102,6 +102,11 @@ std::string details_of(const std::optional<std::string>& description,
   return text != nullptr ? text.get() : std::string();
 }
 
+Result<KeyState> state_of(const KeyRow& row) {
+  if (const auto state = key_state_of(row.state); state.has_value()) return *state;
+  return about_key(row, Error(ErrorKind::corrupt, "its state is '" + row.state + "'"));
+}
+
 Result<MetadataPtr> metadata_of(const KeyRow& row) {
   const hadoop::JsonPtr object(
       json_loadb(row.details.data(), row.details.size(), JSON_ALLOW_NUL, nullptr));
@@ -113,6 +118,9 @@ Result<MetadataPtr> metadata_of(const KeyRow& row) {
   made->bit_length = row.bit_length;
   made->created_ms = row.created_ms;
   made->versions = row.versions;
+  auto state = state_of(row);
+  if (!state.ok()) return std::move(state).error();
+  made->state = *state;
   if (const json_t* text = json_object_get(object.get(), "description"); json_is_string(text))
     made->description = hadoop::text_of(text);
   json_t* map = json_object_get(object.get(), "attributes");

@@ -22,7 +22,7 @@ struct KeyRow {
   std::string details;  // JSON: description, attributes
   std::int64_t created_ms = 0;
   std::int32_t versions = 0;
-  std::string state;  // "active"
+  std::string state;  // by key_state_name()
   std::optional<std::int64_t> deleted_ms;
   std::int64_t revision = 0;  // counts the changes of the row
   Bytes wrapped_key;
@@ -52,6 +52,7 @@ struct RecordRow {
 
 std::string details_of(const std::optional<std::string>& description,
                        const std::map<std::string, std::string>& attributes);
+Result<KeyState> state_of(const KeyRow& row);  // corrupt: none that this program knows
 Result<MetadataPtr> metadata_of(const KeyRow& row);
 
 // Seals rows and opens them. Errors of the open functions name the row; corrupt when it is not as

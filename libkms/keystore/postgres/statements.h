@@ -15,7 +15,6 @@ namespace kms::postgres {
   "k.state, k.deleted_ms, k.revision, k.wrapped_key, k.seal_id, k.tag"
 inline constexpr int kKeyColumns = 13;
 inline constexpr std::int64_t kKeptChanges = 10000;  // lines of each shard in kms_change_log
-inline constexpr const char* kActive = "active";
 
 inline KeyRow key_row(const Rows& rows, int i) {
   KeyRow row;

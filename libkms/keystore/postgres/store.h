@@ -59,6 +59,8 @@ class TrusteeStore final : public KeyStore {
   Result<std::optional<DeletedKey>> deleted_key(std::string_view name) override;
   Result<void> undelete(std::string_view name, const Approval& approval) override;
   Result<void> purge(std::string_view name, const Approval& approval) override;
+  bool keeps_states() const noexcept override { return true; }
+  Result<void> set_state(std::string_view name, KeyState state, const Approval& approval) override;
   Result<void> invalidate(std::string_view name) override;
   Result<void> import_key(const KeyMetadata& metadata,
                           std::span<const VersionPtr> versions) override;

@@ -86,7 +86,7 @@ Result<CachedKeyPtr> TrusteeStore::open_rows(const Rows& rows, std::string_view 
   const KeyRow row = key_row(rows, 0);
   if (row.name != name) return Error(ErrorKind::corrupt, "The database gave another key");
   key->deleted = row.deleted_ms.has_value();
-  if (row.state != kActive || key->deleted) return CachedKeyPtr(std::move(key));
+  if (key->deleted) return CachedKeyPtr(std::move(key));
   const auto safe = vault();
   key->incarnation = row.incarnation;
   auto good = safe->check(row);
@@ -166,8 +166,7 @@ Result<std::vector<std::string>> TrusteeStore::names() {
   const std::uint64_t epoch = cache_.epoch();
   auto names = std::make_shared<std::vector<std::string>>();
   KMS_TRY(pool_.read(deadline(), [&](Connection& connection) -> Result<void> {
-    auto rows = connection.run("SELECT name FROM kms_key WHERE state = $1 AND deleted_ms IS NULL",
-                               Params().text(kActive));
+    auto rows = connection.run("SELECT name FROM kms_key WHERE deleted_ms IS NULL");
     if (!rows.ok()) return std::move(rows).error();
     names->clear();
     names->reserve(static_cast<std::size_t>(rows->size()));

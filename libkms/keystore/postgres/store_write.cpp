@@ -52,7 +52,7 @@ Result<KeyRow> TrusteeStore::new_row(std::string name, const KeyOptions& options
   row.details = details_of(options.description, options.attributes);
   row.created_ms = created_ms;
   row.versions = versions;
-  row.state = kActive;
+  row.state = key_state_name(options.state);
   row.revision = 1;
   return row;
 }
@@ -115,7 +115,7 @@ Result<void> TrusteeStore::import_key(const KeyMetadata& metadata,
   const auto safe = vault();
   if (safe == nullptr) return no_vault();
   KeyOptions options{metadata.cipher, metadata.bit_length, metadata.description,
-                     metadata.attributes};
+                     metadata.attributes, metadata.state};
   auto row = new_row(metadata.name, options, metadata.created_ms, metadata.versions);
   if (!row.ok()) return std::move(row).error();
   KMS_TRY(safe->seal(*row));
@@ -142,6 +142,9 @@ Result<VersionPtr> TrusteeStore::roll(std::string_view asked, const Secret* mate
                                       (material != nullptr ? " not found" : ""));
     auto row = checked_row(rows);
     if (!row.ok()) return std::move(row).error();
+    auto state = state_of(*row);
+    if (!state.ok()) return std::move(state).error();
+    KMS_TRY(check_key_use(name, *state, KeyUse::roll));
     if (row->versions < 0 || row->versions == std::numeric_limits<std::int32_t>::max())
       return Error(ErrorKind::io, "The key " + name + " has no version number left");
     if (material == nullptr && generated.empty()) {

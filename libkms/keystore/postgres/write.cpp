@@ -18,7 +18,7 @@ bool is_deleted(const Rows& rows) {
 }
 
 bool is_there(const Rows& rows) {
-  return rows.size() == 1 && rows.text(0, 7) == kActive && !is_deleted(rows);
+  return rows.size() == 1 && !is_deleted(rows);
 }
 
 std::string folded(std::string_view asked) {
@@ -36,15 +36,15 @@ Result<void> TrusteeStore::update_row(Connection& connection, KeyRow& row) {
   const std::int64_t before = row.revision++;
   KMS_TRY(vault()->seal(row));
   Params params;
-  params.number(row.versions).number(row.revision).bytes(row.tag);
+  params.number(row.versions).number(row.revision).bytes(row.tag).text(row.state);
   if (row.deleted_ms.has_value())
     params.number(*row.deleted_ms);
   else
     params.null();
   params.text(row.name).number(before).text(row.incarnation);
   auto done = connection.run(
-      "UPDATE kms_key SET versions = $1, revision = $2, tag = $3, deleted_ms = $4"
-      " WHERE name = $5 AND revision = $6 AND incarnation = $7",
+      "UPDATE kms_key SET versions = $1, revision = $2, tag = $3, state = $4, deleted_ms = $5"
+      " WHERE name = $6 AND revision = $7 AND incarnation = $8",
       params);
   if (!done.ok()) return std::move(done).error();
   if (done->changed() == 1) return {};
