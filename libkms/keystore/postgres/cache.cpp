@@ -76,9 +76,9 @@ KeyCache::Names KeyCache::names() {
   return names_;
 }
 
-void KeyCache::put_names(Names names, std::uint64_t read_at_epoch) {
+void KeyCache::put_names(Names names) {
   const std::lock_guard hold(mutex_);
-  if (epoch_.load(std::memory_order_acquire) == read_at_epoch) names_ = std::move(names);
+  if (names.era == names_.era) names_ = std::move(names);
 }
 
 void KeyCache::drop(std::uint64_t hash) {
@@ -88,7 +88,6 @@ void KeyCache::drop(std::uint64_t hash) {
     if (is_absent(at->second.key)) --absent_;
     if (at->second.key->versions.size() < kManyVersions) keys_.erase(at);
   }
-  names_ = nullptr;
   epoch_.fetch_add(1, std::memory_order_acq_rel);
 }
 
@@ -96,7 +95,7 @@ void KeyCache::drop_all() {
   const std::lock_guard hold(mutex_);
   keys_.clear();
   absent_ = 0;
-  names_ = nullptr;
+  names_ = {nullptr, {}, 0, names_.era + 1};
   epoch_.fetch_add(1, std::memory_order_acq_rel);
 }
 

@@ -52,9 +52,16 @@ class KeyCache {
   // is good until the thread's next call.
   const CachedKey* put(std::uint64_t hash, CachedKeyPtr key, std::uint64_t read_at_epoch);
 
-  using Names = std::shared_ptr<const std::vector<std::string>>;
+  // The names of all keys, and by which counters of the log of changes; list null: not known. They
+  // are those of now while epoch is that of the cache.
+  struct Names {
+    std::shared_ptr<const std::vector<std::string>> list;
+    std::vector<std::int64_t> counters;  // by shard
+    std::uint64_t epoch = 0;
+    std::uint64_t era = 0;  // counts drop_all(), by which they are forgotten
+  };
   Names names();
-  void put_names(Names names, std::uint64_t read_at_epoch);
+  void put_names(Names names);  // of the era of an earlier names(), else they are not kept
 
   void drop(std::uint64_t hash);
   void drop_all();

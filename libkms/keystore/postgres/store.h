@@ -89,6 +89,10 @@ class TrusteeStore final : public KeyStore {
   Result<CachedKeyPtr> open_rows(const Rows& rows, std::string_view name,
                                  const CachedKeyPtr& known);
   const Error& damaged(const Error& error) const;  // says so
+  // The list of names (store_names.cpp).
+  Result<KeyCache::Names> read_names(Connection& connection);
+  Result<std::optional<KeyCache::Names>> names_since(Connection& connection,
+                                                     const KeyCache::Names& known);
   Result<VersionPtr> version_of(const CachedKey& key, std::int32_t number) const;
 
   // Changes (write.cpp, store_write.cpp, store_delete.cpp).

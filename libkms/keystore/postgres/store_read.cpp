@@ -160,24 +160,6 @@ Result<std::vector<VersionPtr>> TrusteeStore::versions(std::string_view name) {
   return out;
 }
 
-Result<std::vector<std::string>> TrusteeStore::names() {
-  KMS_TRY(sync());
-  if (const auto known = cache_.names(); known != nullptr) return *known;
-  const std::uint64_t epoch = cache_.epoch();
-  auto names = std::make_shared<std::vector<std::string>>();
-  KMS_TRY(pool_.read(deadline(), [&](Connection& connection) -> Result<void> {
-    auto rows = connection.run("SELECT name FROM kms_key WHERE deleted_ms IS NULL");
-    if (!rows.ok()) return std::move(rows).error();
-    names->clear();
-    names->reserve(static_cast<std::size_t>(rows->size()));
-    for (int i = 0; i < rows->size(); ++i) names->push_back(rows->text(i, 0));
-    return {};
-  }));
-  std::sort(names->begin(), names->end());
-  cache_.put_names(names, epoch);
-  return *names;
-}
-
 Result<void> TrusteeStore::invalidate(std::string_view name) {
   const jceks::FoldedAlias alias(name);
   shared_->publish(name_hash(alias.view()));

@@ -6,6 +6,7 @@
 #include "core/blocked_signals.h"
 #include "core/clock.h"
 #include "keystore/postgres/record_table.h"
+#include "keystore/postgres/statements.h"
 #include "keystore/postgres/store.h"
 
 namespace kms::postgres {
@@ -202,13 +203,7 @@ Result<void> TrusteeStore::look_for_changes(Connection& connection) {
   Params seen;
   for (const std::int64_t counter : seen_) seen.number(counter);
   // One statement, so one moment: the counters and the lines that lead to them.
-  auto rows = connection.run(
-      "SELECT c.shard, c.counter, l.name FROM (VALUES (0, $1::bigint), (1, $2::bigint),"
-      " (2, $3::bigint), (3, $4::bigint), (4, $5::bigint), (5, $6::bigint), (6, $7::bigint),"
-      " (7, $8::bigint)) AS s (shard, counter) JOIN kms_change c ON c.shard = s.shard"
-      " LEFT JOIN kms_change_log l ON l.shard = c.shard AND l.counter > s.counter"
-      " WHERE c.counter <> s.counter",
-      seen);
+  auto rows = connection.run(KMS_CHANGES_SINCE, seen);
   if (!rows.ok()) return std::move(rows).error();
   return apply_changes(*rows) ? open_vault(connection) : Result<void>();
 }
