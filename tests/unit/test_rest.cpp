@@ -233,7 +233,7 @@ void templates_lead_to_their_resource(void**) {
 }
 
 void route_table_is_whole(void**) {
-  assert_int_equal(routes().size(), 16);
+  assert_int_equal(routes().size(), 18);
   for (const Route& a : routes()) {
     int same = 0;
     for (const Route& b : routes()) same += a.resource == b.resource && a.method == b.method;
