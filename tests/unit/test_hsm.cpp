@@ -4,6 +4,7 @@
 #include <openssl/rand.h>
 
 #include "core/clock.h"
+#include "core/hex.h"
 #include "hsm_util.h"
 #include "pkcs11/address.h"
 

@@ -224,10 +224,24 @@ void memory_forgets_what_changed(void**) {
   cache.drop(9);
   assert_non_null(cache.put(1, cached("a", 1), before));
   assert_null(cache.find(1, "a"));
-  cache.put_names(std::make_shared<const std::vector<std::string>>(), before);
-  assert_null(cache.names().get());
   cache.drop_all();
   assert_null(cache.dropped(2, "b").get());
+}
+
+void names_follow_until_all_is_forgotten(void**) {
+  KeyCache cache;
+  KeyCache::Names names = cache.names();
+  assert_null(names.list.get());
+  names.list = std::make_shared<const std::vector<std::string>>(1, "a");
+  names.epoch = cache.epoch();
+  cache.put_names(names);
+  cache.drop(9);
+  assert_ptr_equal(cache.names().list.get(), names.list.get());
+  assert_true(cache.names().epoch != cache.epoch());  // what changed is to be looked up
+  cache.drop_all();
+  assert_null(cache.names().list.get());
+  cache.put_names(names);  // read before that
+  assert_null(cache.names().list.get());
 }
 
 void names_that_nobody_has_do_not_fill_memory(void**) {
@@ -254,6 +268,7 @@ int main() {
       cmocka_unit_test(commits_that_are_not_safe),
       cmocka_unit_test(processes_tell_each_other),
       cmocka_unit_test(memory_forgets_what_changed),
+      cmocka_unit_test(names_follow_until_all_is_forgotten),
       cmocka_unit_test(names_that_nobody_has_do_not_fill_memory),
   };
   return cmocka_run_group_tests(tests, nullptr, nullptr);
