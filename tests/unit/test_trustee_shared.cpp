@@ -233,11 +233,12 @@ void a_record_taken_away_leaves_cookies_good(void**) {
 
 void every_field_is_bound(void**) {
   Node one;
-  const auto spoil = [&](const std::string& change) {
+  const auto spoil = [&](const std::string& change, const std::string& before = {}) {
     forget_all();
     const auto store = tokens_of(one);
     done(store->add(lasting(1)));
     done(store->add(token_of(2, "bob", now_ms() + kHour)));
+    if (!before.empty()) server->run(before);
     server->run(change);
     Node fresh;
     auto found = tokens_of(fresh)->find(lasting(1).identifier);
@@ -257,7 +258,9 @@ void every_field_is_bound(void**) {
       "UPDATE kms_record SET wrapped_key = set_byte(wrapped_key, 20,"
       " get_byte(wrapped_key, 20) # 1) WHERE number = 1");
   spoil("UPDATE kms_record SET seal_id = 'file:other' WHERE number = 1");
-  spoil("UPDATE kms_record SET number = number - 1");  // another token's row
+  // Another token's row in the place of this one.
+  spoil("UPDATE kms_record SET number = 1 WHERE kind = 'Token' AND number = 2",
+        "DELETE FROM kms_record WHERE kind = 'Token' AND number = 1");
   spoil(
       "UPDATE kms_record a SET sealed = b.sealed, wrapped_key = b.wrapped_key FROM kms_record b"
       " WHERE a.number = 1 AND b.number = 2");
@@ -384,6 +387,7 @@ void a_store_of_version_1_is_upgraded(void**) {
   }
   server->run("DROP TABLE kms_record");
   server->run("DROP TABLE kms_counter");
+  server->run("ALTER TABLE kms_seal DROP COLUMN state");
   server->run("DELETE FROM kms_schema WHERE version > 1");
   unit::Lines lines;
   const auto refused = open_trustee_store(server->uri(), server->options(), lines, true);
