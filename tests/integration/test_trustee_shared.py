@@ -176,7 +176,7 @@ def test_under_load_while_nodes_die(cluster: Cluster) -> None:
 
 def test_the_database_is_killed(cluster: Cluster) -> None:
     """Cookies go on; tokens for their time; changes are 503, and nothing of them is there afterwards."""
-    cluster.configure({"timeout.ms": "1000", "stale-reads.ms": "6000"})
+    cluster.configure({"timeout.ms": "1000", "stale-reads.ms": "15000"})
     first, second = cluster.pair(ONE_CHILD)  # so that what is in memory does not depend on who takes a connection
     a, b = Client(first.port, fresh=True), Client(second.port, fresh=True)
     cookie, token = cookie_of(a), issue(a)
@@ -192,7 +192,7 @@ def test_the_database_is_killed(cluster: Cluster) -> None:
     assert all("trustee://" in r.message() or "connect" in r.message() for r in refused), [r.body for r in refused]
     assert use(a, token).status == 200 == use(b, token).status and accepts(b, cookie)
     wait_for("the end of the tokens", lambda: use(a, token).status == 503 == use(b, token).status, 30)
-    assert time.monotonic() - killed > 5
+    assert time.monotonic() - killed > 12
     assert "failing" in {r["state"] for r in becomes(first, 503, "tokens")}
     # Who is known by a cookie stays known; it is the keys that are out of reach.
     assert a.call("GET", "key/k/_metadata", headers=cookie, user=None).status == 503
