@@ -79,7 +79,6 @@ class TrusteeStore final : public KeyStore {
   bool may_be_stale() const noexcept;
   Result<void> look(std::unique_lock<std::mutex>& looking);
   Result<void> look_for_changes(Connection& connection);
-  bool apply_changes(const Rows& rows);
   void run() noexcept;
   Error away(const std::string& why) const;
 

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <map>
 
-#include "keystore/postgres/statements.h"
+#include "keystore/postgres/change_log.h"
 #include "keystore/postgres/store.h"
 
 namespace kms::postgres {
@@ -46,16 +46,6 @@ Result<void> look_up(Connection& connection, Changed& changed) {
   return {};
 }
 
-Result<std::vector<std::int64_t>> read_counters(Connection& connection) {
-  auto rows = connection.run("SELECT shard, counter FROM kms_change ORDER BY shard");
-  if (!rows.ok()) return std::move(rows).error();
-  if (rows->size() != kShards)
-    return Error(ErrorKind::corrupt, "kms_change does not have its rows");
-  std::vector<std::int64_t> counters;
-  for (int i = 0; i < kShards; ++i) counters.push_back(rows->number(i, 1));
-  return counters;
-}
-
 }  // namespace
 
 // The counters first: what is changed meanwhile is looked at twice then, and not missed.
@@ -74,30 +64,20 @@ Result<KeyCache::Names> TrusteeStore::read_names(Connection& connection) {
   return read;
 }
 
-// nullopt: the log does not lead from there to now, see apply_changes; or it is too much.
+// nullopt: the log does not lead from there to now, or it is too much.
 Result<std::optional<KeyCache::Names>> TrusteeStore::names_since(Connection& connection,
                                                                  const KeyCache::Names& known) {
-  const std::optional<KeyCache::Names> all_anew;
-  Params seen;
-  for (const std::int64_t counter : known.counters) seen.number(counter);
-  auto lines = connection.run(KMS_CHANGES_SINCE, seen);
-  if (!lines.ok()) return std::move(lines).error();
-  KeyCache::Names now = known;
-  std::vector<std::int64_t> found = known.counters;
+  auto changes = changes_since(connection, known.counters);
+  if (!changes.ok()) return std::move(changes).error();
   Changed changed;
-  for (int i = 0; i < lines->size(); ++i) {
-    const auto shard = static_cast<std::size_t>(lines->number(i, 0));
-    if (shard >= now.counters.size()) return all_anew;
-    now.counters[shard] = lines->number(i, 1);
-    if (lines->is_null(i, 2)) continue;
-    ++found[shard];
-    changed[lines->text(i, 2)] = false;
-  }
-  if (found != now.counters || changed.size() > kMostChanged) return all_anew;
+  for (std::string& name : changes->names) changed.emplace(std::move(name), false);
+  if (!changes->complete || changed.size() > kMostChanged) return std::optional<KeyCache::Names>();
   KMS_TRY(look_up(connection, changed));
   std::erase_if(changed, [&](const auto& one) {
     return std::binary_search(known.list->begin(), known.list->end(), one.first) == one.second;
   });
+  KeyCache::Names now = known;
+  now.counters = std::move(changes->counters);
   if (!changed.empty())
     now.list = std::make_shared<const std::vector<std::string>>(merged(*known.list, changed));
   return std::optional<KeyCache::Names>(std::move(now));

@@ -5,8 +5,8 @@
 
 #include "core/blocked_signals.h"
 #include "core/clock.h"
+#include "keystore/postgres/change_log.h"
 #include "keystore/postgres/record_table.h"
-#include "keystore/postgres/statements.h"
 #include "keystore/postgres/store.h"
 
 namespace kms::postgres {
@@ -192,46 +192,22 @@ Result<void> TrusteeStore::look(std::unique_lock<std::mutex>&) {
 
 Result<void> TrusteeStore::look_for_changes(Connection& connection) {
   if (seen_.empty()) {
-    auto rows = connection.run("SELECT shard, counter FROM kms_change ORDER BY shard");
-    if (!rows.ok()) return std::move(rows).error();
-    if (rows->size() != kShards)
-      return Error(ErrorKind::corrupt, "kms_change does not have its rows");
-    for (int i = 0; i < kShards; ++i) seen_.push_back(rows->number(i, 1));
+    auto counters = read_counters(connection);
+    if (!counters.ok()) return std::move(counters).error();
+    seen_ = std::move(*counters);
     drop_all();
     return {};
   }
-  Params seen;
-  for (const std::int64_t counter : seen_) seen.number(counter);
-  // One statement, so one moment: the counters and the lines that lead to them.
-  auto rows = connection.run(KMS_CHANGES_SINCE, seen);
-  if (!rows.ok()) return std::move(rows).error();
-  return apply_changes(*rows) ? open_vault(connection) : Result<void>();
-}
-
-// Whether the sealing keys are to be looked at anew. A shard must bring as many lines as its
-// counter went ahead; else the lines were trimmed, or the database is another one than before, from
-// a backup for instance.
-bool TrusteeStore::apply_changes(const Rows& rows) {
-  std::vector<std::int64_t> lines(kShards, 0), counters = seen_;
-  bool seals = false;
-  for (int i = 0; i < rows.size(); ++i) {
-    const auto shard = static_cast<std::size_t>(rows.number(i, 0));
-    if (shard >= seen_.size()) continue;
-    counters[shard] = rows.number(i, 1);
-    if (rows.is_null(i, 2)) continue;
-    ++lines[shard];
-    const std::string name = rows.text(i, 2);
+  auto changes = changes_since(connection, seen_);
+  if (!changes.ok()) return std::move(changes).error();
+  bool seals = !changes->complete;  // the sealing keys are to be looked at anew
+  for (const std::string& name : changes->names) {
     seals = seals || name == kSealChange;
     drop(name_hash(name));
   }
-  for (std::size_t shard = 0; shard < seen_.size(); ++shard) {
-    if (counters[shard] - seen_[shard] == lines[shard]) continue;
-    drop_all();
-    seals = true;
-    break;
-  }
-  seen_ = std::move(counters);
-  return seals;
+  if (!changes->complete) drop_all();
+  seen_ = std::move(changes->counters);
+  return seals ? open_vault(connection) : Result<void>();
 }
 
 }  // namespace kms::postgres

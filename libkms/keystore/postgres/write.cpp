@@ -144,7 +144,7 @@ Result<bool> TrusteeStore::Write::was_carried_out(Connection& connection) {
   return rows->size() == 1 && rows->text(0, 0) == operation_;
 }
 
-// A node that did not look for so long forgets everything, see apply_changes.
+// A node that did not look for so long forgets everything, see ChangesSince.
 void TrusteeStore::Write::trim_log() {
   (void)store_.pool_.read(store_.deadline(), [&](Connection& connection) -> Result<void> {
     auto done = connection.run("DELETE FROM kms_change_log WHERE shard = $1 AND counter <= $2",
