@@ -81,6 +81,7 @@ Result<TokenAccess> TokenAccess::read(const HsmOptions& options, const Profile& 
   if (!pin.ok()) return std::move(pin).error();
   TokenOptions token;
   token.library = *library;
+  token.pin_file = pin_file(options);
   token.timeout_ms = options.timeout_ms;
   token.sessions = options.sessions;
   token.batch_bytes = options.batch_bytes / static_cast<std::int64_t>(kBlock) * kBlock;

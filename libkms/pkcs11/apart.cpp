@@ -30,7 +30,8 @@ Result<std::string> use_token(const TokenAccess& access, const ApartWork& work) 
   if (const CK_RV rv = library->initialize(); rv != CKR_OK)
     return configuration(access.library + ": " + call_text("C_Initialize", rv));
   Login login;
-  const LoginProblem problem = log_in(*library, access.address, access.pin, login);
+  const LoginProblem problem =
+      log_in(*library, access.address, access.pin, login, access.options.pin_file);
   Result<std::string> done = problem.text.empty()
                                  ? work(Session{library->operator->(), login.session})
                                  : configuration(problem.text);

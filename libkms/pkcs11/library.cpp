@@ -69,7 +69,8 @@ LoginProblem check_mechanism(const Library& library, CK_SLOT_ID slot, CK_MECHANI
   return {CKR_MECHANISM_INVALID, std::string("the token does not offer ") + name, true};
 }
 
-LoginProblem user_login(const Library& library, const Secret& pin, const Login& to) {
+LoginProblem user_login(const Library& library, const Secret& pin, const Login& to,
+                        const std::string& pin_file) {
   // Keys that the module protects, of nShield for one, come without a login.
   if ((to.info.flags & CKF_LOGIN_REQUIRED) == 0) return {};
   if ((to.info.flags & CKF_USER_PIN_LOCKED) != 0)
@@ -86,6 +87,7 @@ LoginProblem user_login(const Library& library, const Secret& pin, const Login& 
                         rv == CKR_USER_PIN_NOT_INITIALIZED;
   LoginProblem failed = problem("C_Login", rv, for_good);
   failed.text = token_text(to.info) + ": " + failed.text;
+  if (for_good && !pin_file.empty()) failed.text += "; the PIN is that of " + pin_file;
   return failed;
 }
 
@@ -146,13 +148,13 @@ CK_RV Library::initialize() const noexcept {
 }
 
 LoginProblem log_in(const Library& library, const TokenAddress& address, const Secret& pin,
-                    Login& out) {
+                    Login& out, const std::string& pin_file) {
   if (auto found = find_token(library, address, out); !found.text.empty()) return found;
   if (const CK_RV rv = library->C_OpenSession(out.slot, CKF_SERIAL_SESSION | CKF_RW_SESSION,
                                               nullptr, nullptr, &out.session);
       rv != CKR_OK)
     return problem("C_OpenSession", rv);
-  if (auto failed = user_login(library, pin, out); !failed.text.empty()) return failed;
+  if (auto failed = user_login(library, pin, out, pin_file); !failed.text.empty()) return failed;
   if (auto no = check_mechanism(library, out.slot, CKM_AES_ECB, "CKM_AES_ECB", CKF_ENCRYPT);
       !no.text.empty())
     return no;

@@ -52,9 +52,9 @@ struct LoginProblem {
 };
 
 // Finds the token, opens a session that may write, logs in, looks for the mechanisms. The library
-// must be initialized. Empty text: done.
+// must be initialized. Empty text: done. What is wrong with the PIN is said of pin_file.
 LoginProblem log_in(const Library& library, const TokenAddress& address, const Secret& pin,
-                    Login& out);
+                    Login& out, const std::string& pin_file = {});
 
 // Every token that is there, as "LABEL (serial NUMBER)", for messages.
 std::vector<std::string> tokens_present(const Library& library);

@@ -19,6 +19,7 @@ namespace kms::pkcs11 {
 
 struct TokenOptions {
   std::string library;
+  std::string pin_file;  // where the PIN came from, for messages
   std::int64_t timeout_ms = 10000;
   std::int64_t sessions = 8;
   std::int64_t batch_bytes = 4096;

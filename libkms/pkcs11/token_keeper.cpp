@@ -110,7 +110,7 @@ LoginProblem Token::Core::open_library(Login& login) {
   }
   if (const CK_RV rv = library_->initialize(); rv != CKR_OK)
     return {rv, call_text("C_Initialize", rv), false};
-  auto problem = log_in(*library_, address_, pin_, login);
+  auto problem = log_in(*library_, address_, pin_, login, options_.pin_file);
   if (!problem.text.empty()) (*library_)->C_Finalize(nullptr);
   return problem;
 }

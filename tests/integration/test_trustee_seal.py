@@ -15,7 +15,7 @@ import pytest
 from client import Client
 from harness import Area, serving_account, wait_for
 from health_checks import health
-from hsm import Token
+from hsm import PIN, Token
 from postgres import Postgres
 
 pytestmark = pytest.mark.skipif(postgres.missing() or bool(hsm.missing()), reason=f"not here: PostgreSQL or {hsm.missing()}")
@@ -192,3 +192,24 @@ def test_configtest_wants_the_key(site: Site) -> None:
     assert site.kmsctl("seal", "setup")["made"]
     status, text = site.nodes[0].configtest()
     assert status != 0 and "is not the one that the store is sealed with" in text
+
+
+def test_wrong_pin(site: Site) -> None:
+    site.configure(hsm="seal-1")
+    site.kmsctl("seal", "setup")
+    site.kmsctl("store", "init")
+    a, b = site.nodes
+    a.start()
+    client = Client(a.port, fresh=True)
+    assert client.create("k").status == 201
+    site.token.set_pin("000000")
+    for words in (("seal", "setup"), ("seal", "validate")):
+        assert str(site.token.pin_file) in site.kmsctl(*words, exit_status=3)["error"]
+    for node in (a, b):
+        status, text = node.configtest()
+        assert status != 0 and str(site.token.pin_file) in text
+    # Who is logged in stays so; and the right PIN is all that is needed to begin again.
+    assert client.roll("k").status == 200
+    site.token.set_pin(PIN)
+    b.start()
+    assert Client(b.port).metadata("k").json()["versions"] == 2

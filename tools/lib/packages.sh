@@ -39,6 +39,8 @@ check  python:ensurepip     python3-venv     -                  -
 check  mod:ssl              apache2-bin      mod_ssl            apache2-event
 check  cmd:openssl          openssl          openssl            openssl-3
 check  pgsql:postgres        postgresql       postgresql-server  postgresql-server
+check  cmd:patroni         patroni          -                  -
+check  cmd:etcd            etcd-server      -                  -
 check  cmd:sslscan          sslscan          -                  -
 check  cmd:testssl|testssl.sh testssl.sh     -                  -
 check  sbin:krb5kdc         krb5-kdc         krb5-server        krb5-server

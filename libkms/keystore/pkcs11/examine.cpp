@@ -27,7 +27,8 @@ class Visit {
     if (const CK_RV rv = library->initialize(); rv != CKR_OK)
       return Error(ErrorKind::unavailable, call_text("C_Initialize", rv));
     std::unique_ptr<Visit> visit(new Visit(*library, access->library, uri->path));
-    const LoginProblem problem = log_in(*library, access->address, access->pin, visit->login);
+    const LoginProblem problem =
+        log_in(*library, access->address, access->pin, visit->login, access->options.pin_file);
     if (!problem.text.empty()) return Error(ErrorKind::unavailable, problem.text);
     return visit;
   }
