@@ -11,8 +11,6 @@ AC_DEFUN([KMS_PKCS11],[
     AS_IF([test "x$have_pkcs11" = xno && test "x$with_pkcs11" = xyes],
       [AC_MSG_ERROR([p11-kit is missing (libp11-kit-dev, p11-kit-devel)])])
   ])
-  dnl Only tests look for its client there.
-  PKG_CHECK_VAR([P11_KIT_MODULE_PATH],[p11-kit-1],[p11_module_path])
   AS_IF([test "x$have_pkcs11" = xyes],
     [AC_DEFINE([HAVE_PKCS11],[1],[Define when p11-kit is there.])])
   AM_CONDITIONAL([HAVE_PKCS11],[test "x$have_pkcs11" = xyes])

@@ -36,12 +36,14 @@ CK_RV find_by_id(const Session& s, const std::string& id, std::vector<CK_OBJECT_
   return find_all(s, wanted, std::size(wanted), out);
 }
 
+// Empty where the token has none, which others' keys need not have.
 CK_RV read_text(const Session& s, CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type,
                 std::string& out) {
+  out.clear();
   CK_ATTRIBUTE asked{type, nullptr, 0};
   CK_RV rv = s.functions->C_GetAttributeValue(s.handle, object, &asked, 1);
-  if (rv != CKR_OK) return rv;
-  if (asked.ulValueLen == CK_UNAVAILABLE_INFORMATION) return CKR_ATTRIBUTE_TYPE_INVALID;
+  if (rv == CKR_ATTRIBUTE_TYPE_INVALID) return CKR_OK;
+  if (rv != CKR_OK || asked.ulValueLen == CK_UNAVAILABLE_INFORMATION) return rv;
   out.resize(asked.ulValueLen);
   asked.pValue = out.data();
   rv = s.functions->C_GetAttributeValue(s.handle, object, &asked, 1);
@@ -49,12 +51,14 @@ CK_RV read_text(const Session& s, CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE typ
   return rv;
 }
 
+// 0 where the token does not tell: opencryptoki does not know the length of a key that it did not
+// make.
 CK_RV read_bits(const Session& s, CK_OBJECT_HANDLE object, std::int32_t& bits) {
   CK_ULONG bytes = 0;
   CK_ATTRIBUTE asked{CKA_VALUE_LEN, &bytes, sizeof bytes};
   const CK_RV rv = s.functions->C_GetAttributeValue(s.handle, object, &asked, 1);
-  bits = static_cast<std::int32_t>(bytes) * 8;
-  return rv;
+  bits = rv == CKR_OK ? static_cast<std::int32_t>(bytes) * 8 : 0;
+  return rv == CKR_ATTRIBUTE_TYPE_INVALID ? CKR_OK : rv;
 }
 
 CK_RV check_value(const Session& s, CK_OBJECT_HANDLE object, Bytes& out) {
@@ -72,7 +76,7 @@ CK_RV generate_key(const Session& s, KeyRef& key, bool permanent) {
   CK_KEY_TYPE type = CKK_AES;
   CK_ULONG bytes = static_cast<CK_ULONG>(key.bits / 8);
   CK_BBOOL yes = CK_TRUE, no = CK_FALSE, token = permanent ? CK_TRUE : CK_FALSE;
-  CK_ATTRIBUTE wanted[] = {
+  std::vector<CK_ATTRIBUTE> wanted = {
       {CKA_CLASS, &kind, sizeof kind},
       {CKA_KEY_TYPE, &type, sizeof type},
       {CKA_VALUE_LEN, &bytes, sizeof bytes},
@@ -90,10 +94,18 @@ CK_RV generate_key(const Session& s, KeyRef& key, bool permanent) {
       {CKA_VERIFY, &no, sizeof no},
       text_attribute(CKA_ID, key.id),
       text_attribute(CKA_LABEL, key.label),
+      {CKA_COPYABLE, &no, sizeof no},
   };
   CK_MECHANISM mechanism{CKM_AES_KEY_GEN, nullptr, 0};
   CK_OBJECT_HANDLE object = 0;
-  CK_RV rv = s.functions->C_GenerateKey(s.handle, &mechanism, wanted, std::size(wanted), &object);
+  const auto make = [&] {
+    return s.functions->C_GenerateKey(s.handle, &mechanism, wanted.data(), wanted.size(), &object);
+  };
+  CK_RV rv = make();
+  if (rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_TEMPLATE_INCONSISTENT) {
+    wanted.pop_back();  // PKCS#11 before 2.40
+    rv = make();
+  }
   if (rv != CKR_OK) return rv;
   return check_value(s, object, key.check);
 }
@@ -116,7 +128,7 @@ CK_RV find_key(const Session& s, const KeyRef& key, CK_OBJECT_HANDLE& out) {
   Bytes check;
   if (rv = read_text(s, found[0], CKA_LABEL, label); rv != CKR_OK) return rv;
   if (rv = read_bits(s, found[0], bits); rv != CKR_OK) return rv;
-  if (label != key.label || bits != key.bits) return kKeyDiffers;
+  if (label != key.label || (bits != 0 && bits != key.bits)) return kKeyDiffers;
   if (rv = check_value(s, found[0], check); rv != CKR_OK) return rv;
   if (check != key.check) return kKeyDiffers;
   out = found[0];

@@ -47,8 +47,8 @@ CK_RV encrypt_blocks(const Session& session, CK_OBJECT_HANDLE key, const std::ui
                      std::size_t size, std::uint8_t* out);
 
 struct TokenKey {
-  std::string id, label;
-  std::int32_t bits = 0;
+  std::string id, label;  // empty where the token has none
+  std::int32_t bits = 0;  // 0 where it does not tell, as of keys that were brought in
 };
 // Every AES key of the token.
 CK_RV list_keys(const Session& session, std::vector<TokenKey>& out);

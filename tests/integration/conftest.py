@@ -7,6 +7,7 @@ import os
 import pytest
 from client import Client
 from harness import Area, Httpd, mod_kms
+from hsm import Token
 from kdc import Kdc, missing
 
 # Needs servers that tests/interop/run-zookeeper has.
@@ -65,6 +66,17 @@ def area(registry: Registry) -> Area:
 def httpd(registry: Registry, area: Area) -> Httpd:
     """A server that the test configures and starts itself."""
     return registry.httpd(area)
+
+
+@pytest.fixture
+def token(registry: Registry, area: Area):
+    """A PKCS#11 token, which is there for as long as the servers run that use it."""
+    it = Token(area)
+    yield it
+    it.release()  # else httpd waits for it
+    for server in registry.servers:
+        server.stop()
+    it.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,24 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tokens for the tests: SoftHSM in a folder of the test, the same behind p11-kit's server, and a library with faults."""
+"""Tokens for the tests, as tests/tokens/token makes them: which, says KMS_TEST_TOKEN. Any behind p11-kit's server, and with a
+library that has faults."""
 from __future__ import annotations
 
+import collections
 import contextlib
+import http.client
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import threading
+import time
 from pathlib import Path
 
+from client import Client
 from harness import TOP, Area, Httpd, die_with_parent, serving_account, wait_for
 
-LIBRARIES = ["/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/softhsm/libsofthsm.so", "/usr/lib64/pkcs11/libsofthsm2.so"]
-PIN = "integration-1234"
+TOOL = TOP / "tests" / "tokens" / "token"
+PIN = "int-1234"
 COMPILER = shutil.which("cc") or shutil.which("gcc")
+CHOSEN = os.environ.get("KMS_TEST_TOKEN")
+KIND = CHOSEN or "softhsm"
 
 
-def softhsm() -> str:
-    return next((path for path in LIBRARIES if os.path.exists(path)), "")
+def tool(*words: object) -> str:
+    return subprocess.run([TOOL, *map(str, words)], capture_output=True, text=True, check=True).stdout
 
 
 def pkg_config(*words: str) -> str:
@@ -30,45 +38,68 @@ def client_library() -> str:
 
 
 def missing() -> str:
-    """What is not here of all that these tests need; empty: nothing."""
-    needs = {"softhsm": softhsm(), "softhsm2-util": shutil.which("softhsm2-util"), "p11-kit": shutil.which("p11-kit"),
-             "p11-kit-client.so": os.path.exists(client_library()), "cc": COMPILER}
-    return ", ".join(name for name, there in needs.items() if not there)
+    """What is not here of all that these tests need; empty: nothing. Where somebody asked for a token it must be there."""
+    lacks = [tool("missing", kind).strip() for kind in {KIND, "remote"}] + ([] if COMPILER else ["cc"])
+    text = ", ".join(filter(None, lacks))
+    if text and CHOSEN:
+        raise RuntimeError(f"missing for KMS_TEST_TOKEN={CHOSEN}: {text}")
+    return text
 
 
 class Token:
-    """A token labelled kms, owned by those who serve. httpd is configured for it by use()."""
+    """A token, owned by those who serve. httpd is configured for it by use()."""
 
     def __init__(self, area: Area) -> None:
         self.area = area
         self.folder = area.path / "hsm"
-        (self.folder / "tokens").mkdir(parents=True)
         self.faults = self.folder / "faults"
-        self.faults.mkdir()
-        conf = self.folder / "softhsm2.conf"
-        conf.write_text(f"directories.tokendir = {self.folder}/tokens\nobjectstore.backend = file\nlog.level = ERROR\n")
-        self.environment = {"SOFTHSM2_CONF": str(conf), "KMS_TEST_HSM_LIBRARY": softhsm(),
-                            "KMS_TEST_HSM_FAULTS": str(self.faults)}
-        self.make_token()
+        self.faults.mkdir(parents=True)
+        self.made = self.folder / "made"
+        self.library = self.served = self.label = ""
+        self.environment = {"KMS_TEST_HSM_FAULTS": str(self.faults)}
         self.pin_file = self.folder / "pin"
-        self.set_pin(PIN)
-        for path in [self.folder, *self.folder.rglob("*")]:
-            area.give(path)
         self.metadata = area.store / "kms.hsm"
-        self.library = softhsm()
         self.server: subprocess.Popen | None = None
+        self.set_pin(PIN)
+        self.make_token()
 
     def make_token(self) -> None:
-        subprocess.run(["softhsm2-util", "--init-token", "--free", "--label", "kms", "--pin", PIN, "--so-pin", "567890"],
-                       env={**os.environ, **self.environment}, check=True, capture_output=True)
+        self.made.mkdir()
+        server = ""
+        for line in tool("new", KIND, self.made, PIN).splitlines():
+            word, value = line.split(" ", 1)
+            if word == "library":
+                self.library = value
+            elif word == "label":
+                self.label = value
+            elif word == "server":
+                server = value
+            else:
+                self.environment.update([value.split("=", 1)])
+        self.served = server or self.library
+        self.environment["KMS_TEST_HSM_LIBRARY"] = self.library
+        self.give()
+        if server:
+            self.with_server()
+
+    def give(self) -> None:
+        for path in [self.folder, *self.folder.rglob("*")]:
+            self.area.give(path)
 
     def forget(self) -> None:
         """An empty token of the same name in the place of this one."""
-        shutil.rmtree(self.folder / "tokens")
-        (self.folder / "tokens").mkdir()
+        self.kill_server()
+        shutil.rmtree(self.made)
         self.make_token()
-        for path in [self.folder, *self.folder.rglob("*")]:
-            self.area.give(path)
+
+    def change_pin(self, old: str, new: str) -> None:
+        """At the token, by somebody else, while others are logged in."""
+        tool("pin", KIND, self.made, old, new)
+        self.give()
+
+    @property
+    def address(self) -> str:
+        return f"pkcs11:token={self.label}"
 
     def set_pin(self, pin: str) -> None:
         self.pin_file.write_text(pin + "\n")
@@ -80,7 +111,7 @@ class Token:
         httpd.usual |= {"KMS0140", "KMS0158"}
         properties = {
             "hadoop.kms.key.provider.uri": f"hsm://generic@{self.metadata}",
-            "hadoop.kms.hsm.token": "pkcs11:token=kms",
+            "hadoop.kms.hsm.token": self.address,
             "hadoop.kms.hsm.library": self.library,
             "hadoop.kms.hsm.pin-file": str(self.pin_file),
         }
@@ -106,10 +137,14 @@ class Token:
 
     @property
     def socket(self) -> Path:
-        return self.folder / "socket"
+        return self.made / "socket"
 
     def with_server(self) -> None:
+        """Behind p11-kit's server from now on; where it is there already this changes nothing."""
+        if self.server is not None:
+            return
         self.library = client_library()
+        self.environment["KMS_TEST_HSM_LIBRARY"] = self.library
         self.environment["P11_KIT_SERVER_ADDRESS"] = f"unix:path={self.socket}"
         self.start_server()
 
@@ -119,11 +154,12 @@ class Token:
         def become() -> None:
             os.setpgid(0, 0)
             if account is not None:
+                os.initgroups(account.pw_name, account.pw_gid)
                 os.setgid(account.pw_gid)
                 os.setuid(account.pw_uid)
             die_with_parent()
 
-        self.server = subprocess.Popen(["p11-kit", "server", "-f", "--provider", softhsm(), "-n", str(self.socket), "pkcs11:"],
+        self.server = subprocess.Popen(["p11-kit", "server", "-f", "--provider", self.served, "-n", str(self.socket), "pkcs11:"],
                                        env={**os.environ, **self.environment}, stdin=subprocess.DEVNULL,
                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=become)
         wait_for("p11-kit server to listen", self.listens)
@@ -146,3 +182,57 @@ class Token:
     def close(self) -> None:
         self.release()
         self.kill_server()
+
+
+class Decrypts:
+    """Clients that decrypt one EEK all the time, each call on a connection of its own."""
+
+    def __init__(self, httpd: Httpd, eek: dict, clients: int = 8) -> None:
+        self.httpd, self.eek = httpd, eek
+        self.dek = Client(httpd.port, fresh=True).decrypt(eek).json()["material"]
+        self.seen: collections.Counter = collections.Counter()
+        self.last_refused = 0.0
+        self.stopping = threading.Event()
+        self.threads = [threading.Thread(target=self.decrypt) for _ in range(clients)]
+
+    def __enter__(self) -> Decrypts:
+        for thread in self.threads:
+            thread.start()
+        self.serve()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join()
+
+    def decrypt(self) -> None:
+        client = Client(self.httpd.port, fresh=True)
+        while not self.stopping.is_set():
+            try:
+                answer = client.decrypt(self.eek)
+            except (OSError, http.client.HTTPException) as e:
+                self.seen[f"no answer: {type(e).__name__}"] += 1
+                continue
+            if answer.status == 200:
+                self.seen["good" if answer.json()["material"] == self.dek else "wrong"] += 1
+                continue
+            told = answer.status == 503 and answer.header("Retry-After") is not None
+            self.seen["refused" if told else f"unexpected {answer.status}"] += 1
+            self.last_refused = time.monotonic()
+            time.sleep(0.01)
+
+    def serve(self, calls: int = 100) -> None:
+        before = self.seen["good"]
+        wait_for("decrypts", lambda: self.seen["good"] > before + calls, 60)
+
+    def healthy_after(self, moment: float) -> float:
+        """Seconds from then (time.monotonic()) until the last refusal: once there was none for two seconds and many calls."""
+        before = self.seen["good"]
+        wait_for("no more refusals", lambda: time.monotonic() - max(self.last_refused, moment) > 2
+                 and self.seen["good"] > before + 200, 90)
+        return max(0.0, self.last_refused - moment)
+
+    def figures(self, what: str, seconds: float) -> str:
+        calls = sum(self.seen.values())
+        return f"{KIND}: {what}: {calls} calls, {calls - self.seen['good']} refused, healthy after {seconds:.1f} s"

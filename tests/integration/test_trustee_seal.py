@@ -13,7 +13,7 @@ import kmsctl
 import postgres
 import pytest
 from client import Client
-from harness import Area, serving_account, wait_for
+from harness import serving_account, wait_for
 from health_checks import health
 from hsm import PIN, Token
 from postgres import Postgres
@@ -25,15 +25,6 @@ pytestmark = pytest.mark.skipif(postgres.missing() or bool(hsm.missing()), reaso
 def database():
     with Postgres() as it:
         yield it
-
-
-@pytest.fixture
-def token(registry, area: Area):
-    it = Token(area)
-    yield it
-    for server in registry.servers:
-        server.stop()
-    it.close()
 
 
 class Site:
@@ -54,7 +45,7 @@ class Site:
         more = {"seal.key-file": "", **{names[name]: value for name, value in seal.items()}}
         self.database.configure(self.area, self.name, more)
         site = self.area.conf / "kms-site.xml"
-        token = {"token": "pkcs11:token=kms", "library": self.token.library, "pin-file": str(self.token.pin_file)}
+        token = {"token": self.token.address, "library": self.token.library, "pin-file": str(self.token.pin_file)}
         added = "".join(f"<property><name>hadoop.kms.hsm.{n}</name><value>{v}</value></property>" for n, v in token.items())
         self.area.write("kms-site.xml", site.read_text().replace("</configuration>", added + "</configuration>"))
 

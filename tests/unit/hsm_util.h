@@ -5,60 +5,75 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <cstdlib>
 #include <memory>
+#include <sstream>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "jceks_util.h"
 #include "keystore/pkcs11/metadata.h"
 #include "keystore/pkcs11/pkcs11_store.h"
+#include "p11_server.h"
 #include "pkcs11/library.h"
 
 namespace unit {
-
-// Where the distributions put SoftHSM; empty: it is not there.
-inline std::string softhsm_library() {
-  for (const char* path : {"/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/softhsm/libsofthsm.so",
-                           "/usr/lib64/pkcs11/libsofthsm2.so", "/usr/lib64/libsofthsm2.so"})
-    if (exists(path)) return path;
-  return {};
-}
-
-inline void require_softhsm() {
-  if (softhsm_library().empty()) skip();
-}
 
 inline void run_or_fail(const std::string& command) {
   if (std::system((command + " >/dev/null 2>&1").c_str()) != 0) _fail(command.c_str(), 0);
 }
 
-template <class F>
-bool eventually(F&& condition, int seconds = 20) {
-  for (int i = 0; i < seconds * 100; ++i) {
-    if (condition()) return true;
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
-  return false;
+// What a command says; a test fails that a command fails in.
+inline std::string output_of(const std::string& command) {
+  FILE* from = ::popen(command.c_str(), "r");
+  if (from == nullptr) _fail(command.c_str(), 0);
+  std::string out;
+  for (int c = 0; (c = std::fgetc(from)) != EOF;) out += static_cast<char>(c);
+  if (::pclose(from) != 0) _fail(command.c_str(), 0);
+  return out;
 }
 
-// A SoftHSM token in a folder of its own, which is that of this process from then on; the PIN in a
-// file; a folder of faults for hsm_fault.so.
+// Which of the tokens of tests/tokens/token: KMS_TEST_TOKEN, else SoftHSM.
+inline std::string token_kind() {
+  const char* kind = std::getenv("KMS_TEST_TOKEN");
+  return kind != nullptr && *kind != '\0' ? kind : "softhsm";
+}
+
+// Skips the test where the token is not to be had, and fails it where somebody asked for it.
+inline void require_token(const std::string& kind = token_kind()) {
+  const std::string missing = output_of(TOKEN_TOOL " missing " + kind);
+  if (missing.size() <= 1) return;
+  if (std::getenv("KMS_TEST_TOKEN") != nullptr) _fail(("missing: " + missing).c_str(), 0);
+  skip();
+}
+
+// A token in a folder of its own, which is that of this process from then on; p11-kit's server of
+// it where it is remote; the PIN in a file; a folder of faults for hsm_fault.so.
 class Hsm {
  public:
-  Hsm() : library(softhsm_library()) {
-    const std::string tokens = dir.path("tokens");
-    ::mkdir(tokens.c_str(), 0700);
+  explicit Hsm(const std::string& of_kind = token_kind()) : kind(of_kind) {
     ::mkdir(dir.path("faults").c_str(), 0700);
-    dir.write("softhsm2.conf", "directories.tokendir = " + tokens +
-                                   "\nobjectstore.backend = file\nlog.level = ERROR\n");
-    ::setenv("SOFTHSM2_CONF", dir.path("softhsm2.conf").c_str(), 1);
+    std::istringstream said(
+        output_of(TOKEN_TOOL " new " + kind + " " + dir.path() + " 1234 2>" + dir.path("made")));
+    std::string word, value, served;
+    while (said >> word && std::getline(said >> std::ws, value)) {
+      if (word == "library") library = value;
+      if (word == "label") label = value;
+      if (word == "server") served = value;
+      if (word != "env") continue;
+      const std::size_t equals = value.find('=');
+      ::setenv(value.substr(0, equals).c_str(), value.substr(equals + 1).c_str(), 1);
+    }
     ::setenv("KMS_TEST_HSM_LIBRARY", library.c_str(), 1);
     ::setenv("KMS_TEST_HSM_FAULTS", dir.path("faults").c_str(), 1);
-    run_or_fail("softhsm2-util --init-token --free --label kms --pin 1234 --so-pin 567890");
     set_pin("1234");
+    if (!served.empty()) server = std::make_unique<P11Server>(dir.path("socket"), served);
+  }
+  std::string address() const { return "pkcs11:token=" + label; }
+  // pkcs11-tool, logged in.
+  void tool(const std::string& words) const {
+    run_or_fail("pkcs11-tool --module " + library + " --token-label " + label +
+                " --login --pin 1234 " + words);
   }
   void set_pin(const std::string& pin) {
     dir.write("pin", pin + "\n");
@@ -67,7 +82,7 @@ class Hsm {
   kms::pkcs11::StoreOptions options() const {
     kms::pkcs11::StoreOptions out;
     out.uri = "hsm://generic@" + dir.path("kms.hsm");
-    out.hsm.token = "pkcs11:token=kms";
+    out.hsm.token = address();
     out.hsm.library = library;
     out.hsm.pin_file = dir.path("pin");
     out.hsm.timeout_ms = 5000;
@@ -92,8 +107,10 @@ class Hsm {
                                                               : 0;
   }
 
+  const std::string kind;
   TempDir dir;
-  std::string library;
+  std::string library, label;
+  std::unique_ptr<P11Server> server;
 };
 
 inline kms::KeyOptions aes_key(int bits = 128) {

@@ -5,17 +5,33 @@
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <string>
+#include <thread>
 
 #include "core/file_io.h"
-#include "hsm_util.h"
+#include "unit.h"
 
 namespace unit {
+
+template <class F>
+bool eventually(F&& condition, int seconds = 20) {
+  for (int i = 0; i < seconds * 100; ++i) {
+    if (condition()) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  return false;
+}
 
 // p11-kit server in a process group of its own, which ends with the object.
 class P11Server {
  public:
-  explicit P11Server(const Hsm& hsm) : socket_(hsm.dir.path("socket")), library_(hsm.library) {
-    ::setenv("P11_KIT_SERVER_ADDRESS", ("unix:path=" + socket_).c_str(), 1);
+  // Of the tokens of a library, at a socket that is not there yet.
+  P11Server(std::string socket, std::string library)
+      : socket_(std::move(socket)), library_(std::move(library)) {
     start();
   }
   ~P11Server() { kill(); }
@@ -53,10 +69,5 @@ class P11Server {
   const std::string socket_, library_;
   pid_t pid_ = -1;
 };
-
-inline bool p11_server_usable() {
-  return !softhsm_library().empty() && exists(P11_CLIENT_MODULE) &&
-         std::system("command -v p11-kit >/dev/null") == 0;
-}
 
 }  // namespace unit

@@ -31,7 +31,7 @@ bool serves(KeyStore& store) {
 }
 
 void calls_of_requests(void**) {
-  unit::require_softhsm();
+  unit::require_token();
   FaultyHsm hsm;
   Log log;
   auto store = hsm.open(log);
@@ -54,7 +54,7 @@ void calls_of_requests(void**) {
 
 // While one call is held every other request of its key waits, and then they share calls.
 void decrypts_share_calls(void**) {
-  unit::require_softhsm();
+  unit::require_token();
   FaultyHsm hsm;
   Log log;
   StoreOptions options = hsm.options();
@@ -85,7 +85,7 @@ void decrypts_share_calls(void**) {
 }
 
 void hanging_library(void**) {
-  unit::require_softhsm();
+  unit::require_token();
   FaultyHsm hsm;
   Log log;
   auto store = hsm.open(log);
@@ -120,7 +120,7 @@ void hanging_library(void**) {
 
 // A process ends although its library hangs.
 void ends_while_hanging(void**) {
-  unit::require_softhsm();
+  unit::require_token();
   FaultyHsm hsm;
   Log log;
   auto store = hsm.open(log);
@@ -137,7 +137,7 @@ void ends_while_hanging(void**) {
 
 // An outcome of the library that means loss: the request is refused at once, the token comes back.
 void loses_its_token(void**) {
-  unit::require_softhsm();
+  unit::require_token();
   FaultyHsm hsm;
   Log log;
   auto store = hsm.open(log);
@@ -167,7 +167,7 @@ void loses_its_token(void**) {
 }
 
 void four_sessions(void**) {
-  unit::require_softhsm();
+  unit::require_token();
   FaultyHsm hsm;
   Log log;
   hsm.fault("sessions", "4");  // one is that of the login
@@ -187,13 +187,12 @@ void four_sessions(void**) {
 
 // One refusal for all processes of a configuration: tokens lock after a few.
 void wrong_pin_is_tried_once(void**) {
-  unit::require_softhsm();
+  unit::require_token();
   FaultyHsm hsm;
   Log log;
   auto store = hsm.open(log);
   need(store->create("k", aes_key(), nullptr));
-  unit::run_or_fail("pkcs11-tool --module " + hsm.library +
-                    " --token-label kms --login --pin 1234 --change-pin --new-pin 4321");
+  hsm.tool("--change-pin --new-pin 4321");
   hsm.fault("error", std::to_string(CKR_DEVICE_REMOVED));
   assert_kind(store->generate_eeks("k", 1), ErrorKind::unavailable);
   assert_true(eventually([&] { return log.count("KMS0147") == 1; }));

@@ -6,7 +6,7 @@
 #include <atomic>
 
 #include "core/clock.h"
-#include "p11_server.h"
+#include "hsm_util.h"
 
 using namespace kms;
 using namespace kms::pkcs11;
@@ -19,20 +19,13 @@ using unit::need;
 
 namespace {
 
-StoreOptions remote_options(const Hsm& hsm) {
-  StoreOptions options = hsm.options();
-  options.hsm.library = P11_CLIENT_MODULE;
-  return options;
-}
-
 void serves_and_checks(void**) {
-  if (!unit::p11_server_usable()) skip();
-  Hsm hsm;
-  unit::P11Server server(hsm);
+  unit::require_token("remote");
+  Hsm hsm("remote");
   Log log;
   // The check logs in in a process of its own: this one can still begin afterwards.
-  assert_true(open_store(remote_options(hsm), log, true).ok());
-  auto store = Hsm::open(log, remote_options(hsm));
+  assert_true(open_store(hsm.options(), log, true).ok());
+  auto store = hsm.open(log);
   for (const int bits : {128, 192, 256}) {
     const std::string name = "k" + std::to_string(bits);
     need(store->create(name, aes_key(bits), nullptr));
@@ -41,19 +34,17 @@ void serves_and_checks(void**) {
                        bits);
   }
   store.reset();
-  server.kill();
-  assert_kind(open_store(remote_options(hsm), log, true), ErrorKind::configuration,
-              "cannot be used");
+  hsm.server->kill();
+  assert_kind(open_store(hsm.options(), log, true), ErrorKind::configuration, "cannot be used");
 }
 
 // Killed with -9 while threads decrypt: nothing dies, nothing wrong is answered, and it is back
 // without a new process.
 void dies_under_load(void**) {
-  if (!unit::p11_server_usable()) skip();
-  Hsm hsm;
-  unit::P11Server server(hsm);
+  unit::require_token("remote");
+  Hsm hsm("remote");
   Log log;
-  auto store = Hsm::open(log, remote_options(hsm));
+  auto store = hsm.open(log);
   need(store->create("k", aes_key(), nullptr));
   const Eek eek = need(store->generate_eeks("k", 1))[0];
   const Secret dek = need(store->decrypt_eek(eek.wrapped_by, eek.iv, eek.material));
@@ -74,12 +65,12 @@ void dies_under_load(void**) {
   for (int round = 1; round <= 2; ++round) {
     const int before = good;
     assert_true(eventually([&] { return good > before + 200; }));
-    server.kill();
+    hsm.server->kill();
     assert_true(
         eventually([&] { return log.count("KMS0141") >= static_cast<std::size_t>(round); }));
     const int refused_before = refused;
     assert_true(eventually([&] { return refused > refused_before; }));
-    server.start();
+    hsm.server->start();
     const std::int64_t restarted = steady_ms();
     const int then = good;
     assert_true(eventually([&] { return good > then + 50; }));
@@ -95,15 +86,14 @@ void dies_under_load(void**) {
 
 // The token is not there at the start of a process: it serves 503 and finds it later.
 void comes_later(void**) {
-  if (!unit::p11_server_usable()) skip();
-  Hsm hsm;
-  unit::P11Server server(hsm);
-  server.kill();
+  unit::require_token("remote");
+  Hsm hsm("remote");
+  hsm.server->kill();
   Log log;
-  auto store = Hsm::open(log, remote_options(hsm));
+  auto store = hsm.open(log);
   assert_kind(store->create("k", aes_key(), nullptr), ErrorKind::unavailable);
   assert_true(store->condition().state == HealthState::failing);
-  server.start();
+  hsm.server->start();
   assert_true(eventually([&] { return store->create("k", aes_key(), nullptr).ok(); }));
 }
 

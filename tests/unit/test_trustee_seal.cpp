@@ -10,7 +10,7 @@
 #include "records/records.h"
 #include "trustee_node.h"
 // After it: its eventually() counts seconds.
-#include "p11_server.h"
+#include "hsm_util.h"
 
 namespace {
 
@@ -297,7 +297,7 @@ void from_passphrase_to_file(void**) {
 }
 
 void from_file_to_hsm_and_on(void**) {
-  unit::require_softhsm();
+  unit::require_token();
   unit::Hsm token;
   TrusteeOptions setup;
   for (const char* label : {"seal-1", "seal-2"}) {
@@ -413,12 +413,10 @@ void a_key_without_trust_seals_nothing(void**) {
 }
 
 void a_lost_hsm(void**) {
-  if (!unit::p11_server_usable()) skip();
-  unit::Hsm token;
-  unit::P11Server remote(token);
+  unit::require_token("remote");
+  unit::Hsm token("remote");
   const Change seal = [&](TrusteeOptions& o) {
     by_hsm(token, "seal")(o);
-    o.hsm.library = P11_CLIENT_MODULE;
     o.timeout_ms = 5000;
     o.stale_reads_ms = 4000;
   };
@@ -438,7 +436,7 @@ void a_lost_hsm(void**) {
     good(node->current_version("known"));
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
-  remote.kill();
+  token.server->kill();
   const std::int64_t killed = steady_ms();
   const auto refused = [](const Error& error) {
     assert_int_equal(error.kind, ErrorKind::unavailable);
@@ -461,7 +459,7 @@ void a_lost_hsm(void**) {
   unit::assert_contains(
       open_trustee_store(rotation.uri(), rotation.old(), lines, true).error().message,
       "the HSM cannot be used");
-  remote.start();
+  token.server->start();
   assert_true(unit::eventually([&] { return node->current_version("known").ok(); }));
   good(node->current_version("unseen"));
   assert_null(good(node->metadata("new")).get());
@@ -473,7 +471,7 @@ void a_lost_hsm(void**) {
 
 // The end of the key in the token is the end of every row, whoever has the database.
 void a_destroyed_sealing_key(void**) {
-  unit::require_softhsm();
+  unit::require_token();
   unit::Hsm token;
   TrusteeOptions setup;
   by_hsm(token, "seal")(setup);

@@ -56,6 +56,10 @@ check  cmd:softhsm2-util    softhsm2         softhsm            -
 check  cmd:p11-kit          p11-kit          p11-kit            p11-kit
 check  cmd:pkcs11-tool      opensc           opensc             opensc
 check  p11:p11-kit-client.so p11-kit-modules p11-kit-server    -
+tokens sbin:pkcsslotd       opencryptoki     opencryptoki       -
+tokens cmd:unshare          util-linux       util-linux         util-linux
+krypt  hdr:sqlite3.h        libsqlite3-dev   sqlite-devel       sqlite3-devel
+krypt  lib:libclang-14.so.1 libclang-dev     -                  -
 check  cmd:shellcheck       shellcheck       ShellCheck         ShellCheck
 check  cmd:chromium|chromium-browser chromium -      -
 sanit  lib:libasan.so       -                libasan            libasan8
@@ -173,13 +177,14 @@ as_root() {
 
 # Debian starts what it installs, and at each boot. A KDC that came for the tests, which run their own, is not to.
 switch_off_services() {
-  local package
-  for package in krb5-kdc krb5-admin-server postgresql; do
+  local package service
+  for package in krb5-kdc krb5-admin-server postgresql opencryptoki; do
     [[ " $* " == *" $package "* ]] || continue
+    service=${package/opencryptoki/pkcsslotd}
     if [ -d /run/systemd/system ]; then
-      as_root systemctl -q disable --now "$package" || true
+      as_root systemctl -q disable --now "$service" || true
     fi
-    as_root update-rc.d "$package" disable >/dev/null 2>&1 || true
+    as_root update-rc.d "$service" disable >/dev/null 2>&1 || true
   done
 }
 
