@@ -21,7 +21,8 @@ Error token_error(const char* what, CK_RV rv, const std::string& label) {
   return error;
 }
 
-Token::Token(TokenOptions options, TokenAddress address, Secret pin, Logger& logger, PinGuard guard)
+Token::Token(TokenOptions options, TokenAddress address, Secret pin, Logger& logger,
+             std::shared_ptr<PinGuard> guard)
     : core_(std::make_shared<Core>(std::move(options), std::move(address), std::move(pin), logger,
                                    std::move(guard))) {}
 

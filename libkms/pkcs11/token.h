@@ -14,6 +14,7 @@
 #include "core/secret.h"
 #include "pkcs11/address.h"
 #include "pkcs11/keys.h"
+#include "pkcs11/pin_guard.h"
 
 namespace kms::pkcs11 {
 
@@ -25,13 +26,6 @@ struct TokenOptions {
   std::int64_t batch_bytes = 4096;
 };
 
-// Whether a PIN that was refused may be tried again: never with the same configuration, by none of
-// its processes, as the token would lock. Any thread.
-struct PinGuard {
-  std::function<bool()> is_refused = [] { return false; };
-  std::function<void()> refuse = [] {};
-};
-
 // A token as the threads of one process use it. Library calls run on threads of its own, each with
 // its session, so that a caller waits no longer than the timeout whatever the library does, and
 // SIGPIPE in it kills nobody. A lost token answers unavailable at once, while one thread finalizes
@@ -40,8 +34,9 @@ struct PinGuard {
 // A library that hangs keeps its threads; callers are then refused at once until a call returns.
 class Token {
  public:
-  // logger and guard must live until stop() has returned.
-  Token(TokenOptions options, TokenAddress address, Secret pin, Logger& logger, PinGuard guard);
+  // logger must live until stop() has returned; guard is that of all processes of a configuration.
+  Token(TokenOptions options, TokenAddress address, Secret pin, Logger& logger,
+        std::shared_ptr<PinGuard> guard);
   ~Token();
   Token(const Token&) = delete;
   Token& operator=(const Token&) = delete;

@@ -27,12 +27,12 @@ Error unavailable(std::string text) {
 }  // namespace
 
 Token::Core::Core(TokenOptions options, TokenAddress address, Secret pin, Logger& logger,
-                  PinGuard guard)
+                  std::shared_ptr<PinGuard> guard)
     : options_(std::move(options)),
       address_(std::move(address)),
       pin_(std::move(pin)),
-      logger_(&logger),
       guard_(std::move(guard)),
+      logger_(&logger),
       most_workers_(static_cast<std::size_t>(options_.sessions)) {}
 
 void Token::Core::log(LogLevel level, const char* id, const std::string& text) noexcept {
@@ -60,6 +60,7 @@ void Token::Core::start() {
   Lock lock(mutex_);
   health_.set(HealthState::failing, "the HSM is being connected to");
   why_ = "it is being connected to";
+  lost_ms_ = steady_ms();
   if (!spawn(&Core::keeper_body)) {
     state_ = State::lost;
     why_ = "no thread could be started";
@@ -80,7 +81,6 @@ void Token::Core::stop() noexcept {
   settled_.wait_for(lock, std::chrono::milliseconds(kStopMs),
                     [this] { return threads_ == left_behind_; });
   logger_ = nullptr;
-  guard_ = {};
 }
 
 Error Token::Core::not_ready() const {

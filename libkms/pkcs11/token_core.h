@@ -35,7 +35,8 @@ using JobPtr = std::shared_ptr<TokenJob>;
 // ever. One mutex guards everything; no library call is made under it.
 class Token::Core : public std::enable_shared_from_this<Token::Core> {
  public:
-  Core(TokenOptions options, TokenAddress address, Secret pin, Logger& logger, PinGuard guard);
+  Core(TokenOptions options, TokenAddress address, Secret pin, Logger& logger,
+       std::shared_ptr<PinGuard> guard);
 
   void start();
   void stop() noexcept;
@@ -99,20 +100,20 @@ class Token::Core : public std::enable_shared_from_this<Token::Core> {
   const TokenOptions options_;
   const TokenAddress address_;
   const Secret pin_;
+  const std::shared_ptr<PinGuard> guard_;
   std::atomic<bool> ready_{false};
   HealthNote health_;
 
   std::mutex mutex_;
   std::condition_variable work_, keeper_, settled_;
   Logger* logger_;  // null once stopped
-  PinGuard guard_;
   State state_ = State::starting;
   std::uint64_t incarnation_ = 0;  // of the login; object handles are good for one
   std::optional<Library> library_;
   bool initialized_ = false;
   Login login_;
   std::string why_;            // it is not ready
-  std::int64_t lost_ms_ = 0;   // steady_ms()
+  std::int64_t lost_ms_ = 0;   // steady_ms(); at first, of the start
   std::int64_t pause_ms_ = 0;  // before the next try
   int first_tries_ = 0;        // of the start
   std::string complained_;     // what was logged last of a failing try

@@ -10,7 +10,7 @@ namespace kms::pkcs11 {
 namespace {
 
 constexpr std::int64_t kFirstPauseMs = 100, kLongestPauseMs = 5000;
-constexpr std::int64_t kWaitMs = 3000;  // for threads in a library whose token is lost
+constexpr std::int64_t kWaitMs = 3000;  // for threads in the library of a lost token, and a turn
 constexpr std::size_t kMostLeftBehind = 256;
 constexpr int kFirstTries = 4;
 constexpr auto kLookEvery = std::chrono::seconds(5);
@@ -126,13 +126,12 @@ void Token::Core::connect(Lock& lock) {
   close_library(lock);
   if (keeper_.wait_for(lock, std::chrono::milliseconds(pause_ms_), moved_on)) return;
   Login login;
-  LoginProblem problem{CKR_PIN_INCORRECT, "its PIN was refused before", true};
-  if (!guard_.is_refused()) {
-    lock.unlock();
-    problem = open_library(login);
-    lock.lock();
-    initialized_ = problem.text.empty();
-  }
+  const std::int64_t since_ms = lost_ms_, wait_ms = std::min(options_.timeout_ms, kWaitMs);
+  lock.unlock();
+  const LoginProblem problem =
+      guard_->in_turn(since_ms, wait_ms, [&] { return open_library(login); });
+  lock.lock();
+  initialized_ = problem.text.empty();
   if (moved_on()) return;
   if (problem.text.empty())
     connected(login);
@@ -159,13 +158,11 @@ void Token::Core::connected(const Login& login) {
 }
 
 void Token::Core::not_connected(const LoginProblem& problem) {
-  if (problem.rv == CKR_PIN_INCORRECT || problem.rv == CKR_PIN_LOCKED) guard_.refuse();
   // At a start others are at work in the token, and a library may see half of what they write.
   if (state_ == State::starting && !problem.for_good && ++first_tries_ < kFirstTries) {
     pause_ms_ = kFirstPauseMs;
     return;
   }
-  if (lost_ms_ == 0) lost_ms_ = steady_ms();
   state_ = problem.for_good ? State::refused : State::lost;
   why_ = problem.text;
   pause_ms_ = std::clamp(pause_ms_ * 2, kFirstPauseMs, kLongestPauseMs);

@@ -1,13 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "seal/hsm.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <mutex>
-#include <new>
 #include <optional>
 
 #include "core/file_io.h"
@@ -57,27 +53,6 @@ std::optional<KeyRef> parse(const std::string& parameters) {
   key.check.assign(check->begin(), check->end());
   return key;
 }
-
-// Whether a PIN was refused, seen by all processes that are forked from this one.
-class SharedFlag {
- public:
-  static Result<std::shared_ptr<SharedFlag>> map() {
-    void* at =
-        ::mmap(nullptr, sizeof(Word), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (at == MAP_FAILED) return io_error("map", "memory for the HSM", errno);
-    return std::shared_ptr<SharedFlag>(new SharedFlag(new (at) Word(0)));
-  }
-  ~SharedFlag() { ::munmap(word_, sizeof(Word)); }
-  SharedFlag(const SharedFlag&) = delete;
-  SharedFlag& operator=(const SharedFlag&) = delete;
-  bool is_set() const { return word_->load() != 0; }
-  void set() { word_->store(1); }
-
- private:
-  using Word = std::atomic<std::uint32_t>;
-  explicit SharedFlag(Word* word) : word_(word) {}
-  Word* const word_;
-};
 
 // The token as keys see it: not there before start().
 struct Connected {
@@ -206,8 +181,7 @@ Result<std::string> look_for(const Session& session, const std::string& label, b
 
 class TokenHsm final : public Hsm {
  public:
-  TokenHsm(pkcs11::TokenAccess access, std::shared_ptr<SharedFlag> refused)
-      : access_(std::move(access)), refused_(std::move(refused)) {}
+  explicit TokenHsm(pkcs11::TokenAccess access) : access_(std::move(access)) {}
   ~TokenHsm() override { stop(); }
 
   Result<HsmKey> make(const std::string& label, const pkcs11::ServingUser& user,
@@ -237,10 +211,8 @@ class TokenHsm final : public Hsm {
   void start(Logger& logger) override {
     if (connected_->get() != nullptr) return;
     access_.set_environment();
-    auto token = std::make_shared<pkcs11::Token>(
-        access_.options, access_.address, access_.pin.clone(), logger,
-        pkcs11::PinGuard{[flag = refused_] { return flag->is_set(); },
-                         [flag = refused_] { flag->set(); }});
+    auto token = std::make_shared<pkcs11::Token>(access_.options, access_.address,
+                                                 access_.pin.clone(), logger, pin_guard_);
     token->start();
     const std::lock_guard hold(connected_->mutex);
     connected_->token = std::move(token);
@@ -284,7 +256,7 @@ class TokenHsm final : public Hsm {
   }
 
   const pkcs11::TokenAccess access_;
-  const std::shared_ptr<SharedFlag> refused_;
+  const std::shared_ptr<pkcs11::PinGuard> pin_guard_ = std::make_shared<pkcs11::PinGuard>();
   const std::shared_ptr<Connected> connected_ = std::make_shared<Connected>();
 };
 
@@ -302,9 +274,7 @@ Result<std::unique_ptr<Hsm>> Hsm::open(const pkcs11::HsmOptions& options, const 
                          "' is unknown; allowed are thales, luna, generic");
   auto access = pkcs11::TokenAccess::read(options, *profile);
   if (!access.ok()) return std::move(access).error();
-  auto flag = SharedFlag::map();
-  if (!flag.ok()) return std::move(flag).error();
-  return std::unique_ptr<Hsm>(std::make_unique<TokenHsm>(std::move(*access), std::move(*flag)));
+  return std::unique_ptr<Hsm>(std::make_unique<TokenHsm>(std::move(*access)));
 }
 
 }  // namespace kms::seal

@@ -18,19 +18,16 @@ const TokenVersion& token_version(const VersionPtr& version) {
 
 }  // namespace
 
-// The free word of the lock file remembers the configuration whose PIN was refused.
 TokenStore::TokenStore(StoreOptions options, TokenAccess access, Logger& logger, StatePtr first,
                        bool check_only)
     : options_(std::move(options)),
       access_(std::move(access)),
       logger_(logger),
       check_only_(check_only),
-      configuration_(static_cast<std::uint64_t>(now_us())),
       file_(parse_store_uri(options_.uri)->path, {options_.owner_uid, options_.owner_gid},
             options_.lock_timeout_ms, logger, std::move(first)),
       token_(access_.options, access_.address, access_.pin.clone(), logger,
-             {[this] { return file_.lock().counter().load() == configuration_; },
-              [this] { file_.lock().counter().store(configuration_); }}),
+             std::make_shared<PinGuard>()),
       queue_(options_.hsm.eek_queue,
              [this](const VersionPtr& kek, std::size_t count) { return make_eeks(kek, count); }) {}
 

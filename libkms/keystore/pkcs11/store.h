@@ -65,7 +65,6 @@ class TokenStore final : public KeyStore {
   const TokenAccess access_;
   Logger& logger_;
   const bool check_only_;
-  const std::uint64_t configuration_;  // of the PIN: what the processes of one start share
   MetadataFile file_;
   Token token_;
   EekQueue queue_;
