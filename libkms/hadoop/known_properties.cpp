@@ -60,6 +60,7 @@ constexpr KnownProperty kProperties[] = {
     hsm(take("hadoop.kms.hsm.token", text, {}, [](S& s) { return &s.hsm.token; })),
     hsm(take("hadoop.kms.hsm.library", text, {}, [](S& s) { return &s.hsm.library; })),
     hsm(take("hadoop.kms.hsm.pin-file", text, {}, [](S& s) { return &s.hsm.pin_file; })),
+    hsm(take("hadoop.kms.hsm.previous.uri", text, {}, [](S& s) { return &s.hsm.previous_uri; })),
     hsm(take(
         "hadoop.kms.hsm.timeout.ms", integer, "10000", [](S& s) { return &s.hsm.timeout_ms; }, 100,
         600000)),

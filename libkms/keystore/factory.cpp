@@ -1,24 +1,61 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "keystore/factory.h"
 
+#include "core/file_io.h"
 #include "keystore/jceks/jceks_store.h"
 #include "keystore/pkcs11/pkcs11_store.h"
 #include "keystore/postgres/trustee_store.h"
 
 namespace kms {
+namespace {
+
+// Nothing is changed in it: of a file no lock is taken, of a database only rows are read.
+Result<std::unique_ptr<KeyStore>> open_previous(const KeyStoreOptions& of, Logger& logger,
+                                                bool check_only) {
+  KeyStoreOptions options;
+  options.uri = of.hsm.previous_uri;
+  options.password = of.password.clone();
+  options.owner_uid = of.owner_uid;
+  options.owner_gid = of.owner_gid;
+  options.user_name = of.user_name;
+  options.trustee = of.trustee;
+  const bool is_file = options.uri.starts_with("jceks:");
+  if (!is_file && !options.uri.starts_with("trustee:"))
+    return Error(ErrorKind::configuration, "'" + options.uri +
+                                               "' is neither jceks://file@/PATH nor " +
+                                               "trustee://USER@HOST:PORT/DATABASE");
+  if (is_file) {
+    // As a provider it would begin empty.
+    auto file = stat_file(keystore_file(options.uri));
+    if (!file.ok()) return std::move(file).error();
+    if (!file->exists)
+      return Error(ErrorKind::unavailable, "there is no file " + keystore_file(options.uri));
+  }
+  return open_keystore(std::move(options), logger, check_only || is_file);
+}
+
+}  // namespace
+
+pkcs11::StoreOptions hsm_store_options(KeyStoreOptions options) {
+  pkcs11::StoreOptions hsm;
+  hsm.uri = options.uri;
+  hsm.hsm = options.hsm;
+  hsm.lock_timeout_ms = options.lock_timeout_ms;
+  hsm.owner_uid = options.owner_uid;
+  hsm.owner_gid = options.owner_gid;
+  hsm.user_name = options.user_name;
+  hsm.previous.uri = options.hsm.previous_uri;
+  const auto kept = std::make_shared<const KeyStoreOptions>(std::move(options));
+  hsm.previous.open = [kept](Logger& logger, bool check_only) {
+    return open_previous(*kept, logger, check_only);
+  };
+  return hsm;
+}
 
 Result<std::unique_ptr<KeyStore>> open_keystore(KeyStoreOptions options, Logger& logger,
                                                 bool check_only) {
-  if (options.uri.starts_with("hsm:")) {
-    pkcs11::StoreOptions hsm;
-    hsm.uri = options.uri;
-    hsm.hsm = std::move(options.hsm);
-    hsm.lock_timeout_ms = options.lock_timeout_ms;
-    hsm.owner_uid = options.owner_uid;
-    hsm.owner_gid = options.owner_gid;
-    hsm.user_name = options.user_name;
-    return pkcs11::open_store(std::move(hsm), logger, check_only);
-  }
+  if (options.uri.starts_with("hsm:"))
+    return pkcs11::open_store(hsm_store_options(std::move(options)), logger, check_only);
   options.trustee.user = {options.owner_uid, options.owner_gid, options.user_name};
   if (options.uri.starts_with("trustee:"))
     return open_trustee_store(options.uri, options.trustee, logger, check_only);

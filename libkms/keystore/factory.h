@@ -10,14 +10,14 @@
 #include "core/result.h"
 #include "core/secret.h"
 #include "keystore/keystore.h"
-#include "keystore/pkcs11/options.h"
+#include "keystore/pkcs11/pkcs11_store.h"
 #include "keystore/postgres/options.h"
 
 namespace kms {
 
 struct KeyStoreOptions {
   std::string uri;                // hadoop.kms.key.provider.uri, expanded
-  Secret password;                // of a JCEKS file
+  Secret password;                // of a JCEKS file, also of one that is the previous of hsm://
   int jceks_iterations = 200000;  // PBE iterations of entries written from now on
   int lock_timeout_ms = 30000;
   uid_t owner_uid = static_cast<uid_t>(-1);  // who serves, when a root parent makes files
@@ -31,6 +31,8 @@ struct KeyStoreOptions {
 // (configuration) that says what there is. check_only changes nothing on disk.
 Result<std::unique_ptr<KeyStore>> open_keystore(KeyStoreOptions options, Logger& logger,
                                                 bool check_only);
+// The same for a store hsm:// in its own terms, its previous keystore included.
+pkcs11::StoreOptions hsm_store_options(KeyStoreOptions options);
 // File that holds the keys, for messages and access checks; empty for stores that are no file.
 std::string keystore_file(const std::string& uri);
 

@@ -47,14 +47,6 @@ Result<std::string> make_trial_key(const Session& session) {
   return std::string();
 }
 
-std::string become(const ServingUser& user) {
-  if (user.uid == static_cast<uid_t>(-1) || ::geteuid() != 0) return {};
-  if (::initgroups(user.name.c_str(), user.gid) == 0 && ::setgid(user.gid) == 0 &&
-      ::setuid(user.uid) == 0)
-    return {};
-  return "the check cannot become user " + user.name;
-}
-
 void tell(int fd, std::string_view text) {
   while (!text.empty()) {
     const ssize_t n = ::write(fd, text.data(), text.size());
@@ -89,14 +81,22 @@ std::optional<std::string> listen(int fd, std::int64_t timeout_ms) {
                                 const ApartWork& work) {
   ::signal(SIGPIPE, SIG_IGN);
   access.set_environment();
-  const std::string wrong = become(user);
-  auto done = wrong.empty() ? use_token(access, work) : configuration(wrong);
+  const auto became = become(user);
+  auto done = became.ok() ? use_token(access, work) : became.error();
   tell(to, done.ok() ? kGood : kBad);
   tell(to, done.ok() ? *done : done.error().message);
   ::_exit(0);
 }
 
 }  // namespace
+
+Result<void> become(const ServingUser& user) {
+  if (user.uid == static_cast<uid_t>(-1) || ::geteuid() != 0) return {};
+  if (::initgroups(user.name.c_str(), user.gid) == 0 && ::setgid(user.gid) == 0 &&
+      ::setuid(user.uid) == 0)
+    return {};
+  return configuration("this process cannot become user " + user.name);
+}
 
 Result<std::string> work_apart(const TokenAccess& access, const ServingUser& user,
                                const ApartWork& work) {

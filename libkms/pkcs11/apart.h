@@ -16,6 +16,11 @@ using ApartWork = std::function<Result<std::string>(const Session&)>;
 Result<std::string> work_apart(const TokenAccess& access, const ServingUser& user,
                                const ApartWork& work);
 
+// For a process of root's that goes on as the serving user, for good: what root makes in a token
+// that is files, that user may not be able to use. Without a user, and for others than root,
+// nothing happens. Errors: configuration.
+Result<void> become(const ServingUser& user);
+
 // Makes a key that does not stay and encrypts with it.
 Result<void> try_login(const TokenAccess& access, const ServingUser& user);
 

@@ -128,6 +128,18 @@ constexpr OptionSpec kRepair[] = {
      "@file"},
 };
 
+constexpr OptionSpec kAdopt[] = {
+    {"from", "KEYSTORE", "a URI or a file; default hadoop.kms.hsm.previous.uri", "@file"},
+    {"from-password-file", "FILE", "password of --from; default as for keystore verify", "@file"},
+    {"dry-run", nullptr, "say what would be adopted, change nothing"},
+};
+
+constexpr OptionSpec kForget[] = {
+    {"unused-days", "N",
+     "refuse what was used, or adopted and not used, within so many days; default 7"},
+    {"yes", nullptr, "do not ask"},
+};
+
 constexpr OptionSpec kReconcile[] = {
     {"destroy", "ID", "destroy the object of an orphan; may be repeated", "", true},
 };
@@ -182,6 +194,10 @@ constexpr CommandSpec kCommands[] = {
     {"config", "check", "", 0, 0, "",
      "checks the configuration as apachectl configtest, and shows what is in force", kConfigCheck,
      true, false, run_config_check},
+    {"hsm", "adopt", "[KEY...]", 0, -1, "",
+     "takes keys of another keystore over: new versions in the HSM, the old ones stay where they "
+     "are",
+     kAdopt, true, false, run_hsm_adopt},
     {"hsm",
      "doctor",
      "",
@@ -193,6 +209,9 @@ constexpr CommandSpec kCommands[] = {
      true,
      false,
      run_hsm_doctor},
+    {"hsm", "forget", "NAME@N...", 1, -1, "",
+     "ends versions in the previous keystore that nothing needs any more", kForget, true, false,
+     run_hsm_forget},
     {"hsm", "reconcile", "", 0, 0, "",
      "compares the keys of the HSM with the file of metadata, version by version", kReconcile, true,
      false, run_hsm_reconcile},
@@ -202,7 +221,7 @@ constexpr CommandSpec kCommands[] = {
      0,
      0,
      "",
-     "the HSM, its limits, and which key versions are not in order",
+     "the HSM, its limits, which key versions are not in order, and which are still outside",
      {},
      true,
      false,

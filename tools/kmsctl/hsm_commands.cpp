@@ -4,9 +4,7 @@
 
 #include <algorithm>
 
-#include "conf.h"
-#include "hadoop/settings.h"
-#include "keystore/pkcs11/pkcs11_store.h"
+#include "hsm_adoption.h"
 
 namespace kmsctl {
 namespace {
@@ -15,26 +13,9 @@ using kms::pkcs11::Finding;
 using kms::pkcs11::StoreOptions;
 using kms::pkcs11::TokenReport;
 
-Result<StoreOptions> options_of(const Invocation& call) {
-  auto conf = conf_of(call);
-  if (!conf.ok()) return std::move(conf).error();
-  kms::hadoop::SettingsErrors errors;
-  const kms::hadoop::Settings settings = kms::hadoop::load_settings(conf->input, errors);
-  if (!errors.lines.empty()) return Error(ErrorKind::configuration, errors.lines.front());
-  if (!settings.key_provider_uri.starts_with("hsm:"))
-    return Error(ErrorKind::configuration,
-                 settings.key_provider_where + "'" + settings.key_provider_uri + "' is no HSM");
-  StoreOptions options;
-  options.uri = settings.key_provider_uri;
-  options.hsm = settings.hsm;
-  options.owner_uid = conf->uid;
-  options.owner_gid = conf->gid;
-  options.user_name = conf->serving_user;
-  return options;
-}
-
 const char* word_of(Finding::Kind kind) {
-  constexpr const char* words[] = {"good", "missing", "differs", "pending", "orphan", "foreign"};
+  constexpr const char* words[] = {"good",   "missing", "differs", "pending",
+                                   "orphan", "foreign", "outside"};
   return words[static_cast<std::size_t>(kind)];
 }
 
@@ -45,7 +26,8 @@ std::size_t count(const TokenReport& report, Finding::Kind kind) {
 }
 
 bool is_trouble(Finding::Kind kind) {
-  return kind != Finding::Kind::good && kind != Finding::Kind::foreign;
+  return kind != Finding::Kind::good && kind != Finding::Kind::foreign &&
+         kind != Finding::Kind::outside;
 }
 
 void tell_facts(const TokenReport& report, Output& out) {
@@ -74,15 +56,17 @@ void tell_findings(const TokenReport& report, bool all, Output& out) {
   }
   table.print(out);
   out.set("findings", list);
-  for (const auto kind : {Finding::Kind::good, Finding::Kind::missing, Finding::Kind::differs,
-                          Finding::Kind::pending, Finding::Kind::orphan, Finding::Kind::foreign})
+  for (const auto kind :
+       {Finding::Kind::good, Finding::Kind::missing, Finding::Kind::differs, Finding::Kind::pending,
+        Finding::Kind::orphan, Finding::Kind::foreign, Finding::Kind::outside})
     out.set(word_of(kind), json_integer(static_cast<json_int_t>(count(report, kind))));
   out.line(std::to_string(count(report, Finding::Kind::good)) + " versions usable, " +
            std::to_string(count(report, Finding::Kind::missing)) + " missing in the token, " +
            std::to_string(count(report, Finding::Kind::differs)) + " with another object, " +
            std::to_string(count(report, Finding::Kind::pending)) + " pending, " +
            std::to_string(count(report, Finding::Kind::orphan)) + " orphans, " +
-           std::to_string(count(report, Finding::Kind::foreign)) + " keys of others");
+           std::to_string(count(report, Finding::Kind::foreign)) + " keys of others, " +
+           std::to_string(count(report, Finding::Kind::outside)) + " versions outside");
 }
 
 int verdict(const TokenReport& report) {
@@ -104,13 +88,16 @@ int report_on(Invocation& call, const StoreOptions& options, bool facts, bool al
 }  // namespace
 
 int run_hsm_status(Invocation& call) {
-  auto options = options_of(call);
+  auto options = hsm_options(call);
   if (!options.ok()) return call.fail(options.error());
-  return report_on(call, *options, true, false);
+  const int verdict = report_on(call, *options, true, false);
+  if (verdict != kOk && verdict != kNegative) return verdict;
+  const int moving = tell_outside(call, *options);
+  return moving == kOk ? verdict : moving;
 }
 
 int run_hsm_reconcile(Invocation& call) {
-  auto options = options_of(call);
+  auto options = hsm_options(call);
   if (!options.ok()) return call.fail(options.error());
   const std::vector<std::string> ids = call.all("destroy");
   if (!ids.empty()) {
@@ -123,7 +110,7 @@ int run_hsm_reconcile(Invocation& call) {
 }
 
 int run_hsm_doctor(Invocation& call) {
-  auto options = options_of(call);
+  auto options = hsm_options(call);
   if (!options.ok()) return call.fail(options.error());
   StderrLogger logger(call.out);
   auto checked = kms::pkcs11::open_store(*options, logger, true);

@@ -8,5 +8,7 @@ namespace kmsctl {
 int run_hsm_status(Invocation& call);
 int run_hsm_reconcile(Invocation& call);
 int run_hsm_doctor(Invocation& call);
+int run_hsm_adopt(Invocation& call);
+int run_hsm_forget(Invocation& call);
 
 }  // namespace kmsctl

@@ -4,7 +4,6 @@
 #include <cstdlib>
 #include <filesystem>
 
-#include "keystore/factory.h"
 #include "secret_file.h"
 #include "served_keys.h"
 
@@ -54,7 +53,8 @@ Result<KeystoreAccess> keystore_access(const Conf& conf, const std::string& give
     access.trustee = std::move(settings.trustee);
     access.hsm = std::move(settings.hsm);
     access.trustee.user = {conf.uid, conf.gid, conf.serving_user};
-    return access;
+    if (!access.uri.starts_with("hsm:") || !access.hsm.previous_uri.starts_with("jceks:"))
+      return access;
   }
   auto password = password_of(conf, password_file);
   if (!password.ok()) return std::move(password).error();
@@ -62,15 +62,19 @@ Result<KeystoreAccess> keystore_access(const Conf& conf, const std::string& give
   return access;
 }
 
-Result<std::unique_ptr<kms::KeyStore>> open_keystore(const KeystoreAccess& access,
-                                                     kms::Logger& logger, bool check_only) {
-  if (access.served != nullptr) return open_served_keys(access.served);
+kms::KeyStoreOptions store_options(const KeystoreAccess& access) {
   kms::KeyStoreOptions options;
   options.uri = access.uri;
   options.password = access.password.clone();
   options.trustee = access.trustee;
   options.hsm = access.hsm;
-  auto store = kms::open_keystore(std::move(options), logger, check_only);
+  return options;
+}
+
+Result<std::unique_ptr<kms::KeyStore>> open_keystore(const KeystoreAccess& access,
+                                                     kms::Logger& logger, bool check_only) {
+  if (access.served != nullptr) return open_served_keys(access.served);
+  auto store = kms::open_keystore(store_options(access), logger, check_only);
   if (store.ok() && !check_only) KMS_TRY((*store)->attach());
   return store;
 }

@@ -7,9 +7,7 @@
 #include "command.h"
 #include "conf.h"
 #include "core/secret.h"
-#include "keystore/keystore.h"
-#include "keystore/pkcs11/options.h"
-#include "keystore/postgres/options.h"
+#include "keystore/factory.h"
 #include "rest.h"
 
 namespace kmsctl {
@@ -30,6 +28,9 @@ struct KeystoreAccess {
 // file the configuration says the rest.
 Result<KeystoreAccess> keystore_access(const Conf& conf, const std::string& given,
                                        const std::string& password_file);
+
+// The same as the server opens it with.
+kms::KeyStoreOptions store_options(const KeystoreAccess& access);
 
 // Opens and attaches it. check_only: to be read only.
 Result<std::unique_ptr<kms::KeyStore>> open_keystore(const KeystoreAccess& access,

@@ -251,9 +251,10 @@ int refuse_hsm(Invocation& call, const KeystoreAccess& from, const KeystoreAcces
   Keys keys;
   for (const std::string& name : *names) keys[name].text = why;
   tell_keys(keys, call.out);
-  return call.fail(kFailed, (out_of_it ? from.uri : to.uri) +
-                                ": nothing can be copied. Create keys of other names there and "
-                                "re-encrypt what the old ones protect");
+  return call.fail(kFailed, (out_of_it ? from.uri : to.uri) + ": nothing can be copied. " +
+                                (out_of_it ? "Create keys of other names elsewhere and re-encrypt "
+                                             "what these protect"
+                                           : "'kmsctl hsm adopt' makes new versions there"));
 }
 
 Result<KeystoreAccess> source_of(Invocation& call, const Conf& conf) {

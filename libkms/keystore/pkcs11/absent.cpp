@@ -30,4 +30,19 @@ Result<void> destroy_orphans(const StoreOptions&, const std::vector<std::string>
   return no_support();
 }
 
+Result<std::map<std::string, Adoption>> adopt_keys(const StoreOptions&, KeyStore&,
+                                                   const std::vector<std::string>&, bool, Logger&,
+                                                   const AdoptionStep&) {
+  return no_support();
+}
+
+Result<std::vector<KeyUses>> key_uses(const StoreOptions&) {
+  return no_support();
+}
+
+Result<void> forget_versions(const StoreOptions&, const std::vector<std::string>&, std::int64_t,
+                             Logger&) {
+  return no_support();
+}
+
 }  // namespace kms::pkcs11

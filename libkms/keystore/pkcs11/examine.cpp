@@ -103,6 +103,11 @@ Result<std::vector<Finding>> compare(const Visit& visit, const State& state) {
   std::set<std::string> known;
   for (const auto& [name, record] : state.keys) {
     for (const TokenVersionPtr& version : record.versions) {
+      if (version->outside()) {
+        findings.push_back(
+            {Finding::Kind::outside, version->version_name, {}, "in the previous keystore"});
+        continue;
+      }
       findings.push_back(look_at_version(visit, *version));
       known.insert(version->key->id);
     }

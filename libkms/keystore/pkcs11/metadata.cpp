@@ -4,13 +4,17 @@
 
 #include <jansson.h>
 
+#include <algorithm>
+
 #include "core/hex.h"
 #include "crypto/random.h"
 
 namespace kms::pkcs11 {
 namespace {
 
-constexpr json_int_t kFormat = 1;
+// The second has keys of other keystores. What has none is written as the first, which earlier
+// programs read as well.
+constexpr json_int_t kFormat = 1, kAdoptedFormat = 2;
 
 struct JsonFree {
   void operator()(json_t* j) const { json_decref(j); }
@@ -57,14 +61,19 @@ const json_t* array_member(const json_t* of, const char* name) {
   return value;
 }
 
-TokenVersionPtr parse_version(const json_t* from, const KeyMetadata& key) {
+TokenVersionPtr parse_version(const json_t* from, const KeyMetadata& key, std::int32_t adopted) {
   auto version = std::make_shared<TokenVersion>();
   version->number = static_cast<std::int32_t>(number_member(from, "number", key.versions - 1));
   version->name = key.name;
   version->version_name = version_name(key.name, version->number);
-  version->created_ms = number_member(from, "created");
   auto ref = std::make_shared<KeyRef>();
-  ref->id = raw_member(from, "id", kKeyIdSize);
+  if (json_is_true(json_object_get(from, "outside"))) {
+    if (version->number >= adopted)
+      throw Damaged{version->version_name + " is outside, and was not adopted"};
+  } else {
+    ref->id = raw_member(from, "id", kKeyIdSize);
+    version->created_ms = number_member(from, "created");
+  }
   ref->label = version->version_name;
   ref->bits = key.bit_length;
   const std::string check = raw_member(from, "check", kCheckSize);
@@ -88,9 +97,12 @@ KeyRecord parse_key(const json_t* from) {
     metadata->attributes[json_object_iter_key(it)] =
         text_value(json_object_iter_value(it), "attributes");
   KeyRecord record;
+  if (json_object_get(from, "adopted") != nullptr)
+    record.adopted =
+        static_cast<std::int32_t>(number_member(from, "adopted", metadata->versions - 1));
   const json_t* objects = array_member(from, "objects");
   for (std::size_t i = 0; i < json_array_size(objects); ++i)
-    record.versions.push_back(parse_version(json_array_get(objects, i), *metadata));
+    record.versions.push_back(parse_version(json_array_get(objects, i), *metadata, record.adopted));
   for (std::size_t i = 1; i < record.versions.size(); ++i)
     if (record.versions[i - 1]->number >= record.versions[i]->number)
       throw Damaged{"versions of " + metadata->name + " are not in order"};
@@ -100,7 +112,9 @@ KeyRecord parse_key(const json_t* from) {
 
 State parse_checked(const json_t* root) {
   if (!json_is_object(root)) throw Damaged{"no JSON object"};
-  if (number_member(root, "format") != kFormat) throw Damaged{"a format that is not known"};
+  if (const auto format = number_member(root, "format");
+      format != kFormat && format != kAdoptedFormat)
+    throw Damaged{"a format that is not known"};
   State state;
   state.store_id = raw_member(root, "store", kStoreIdSize);
   const json_t* keys = array_member(root, "keys");
@@ -142,6 +156,7 @@ Json key_json(const KeyRecord& record) {
   put(key, "created", metadata.created_ms);
   put(key, "versions", metadata.versions);
   if (metadata.description) put(key, "description", *metadata.description);
+  if (record.adopted > 0) put(key, "adopted", record.adopted);
   for (const auto& [name, value] : metadata.attributes) {
     text_json(name);
     if (name.find('\0') != std::string::npos) throw Damaged{"a NUL in the name of an attribute"};
@@ -151,9 +166,13 @@ Json key_json(const KeyRecord& record) {
   for (const TokenVersionPtr& version : record.versions) {
     Json object(json_object());
     put(object, "number", version->number);
-    put(object, "id", hex_text(version->key->id));
     put(object, "check", hex_text(version->key->check));
-    put(object, "created", version->created_ms);
+    if (version->outside()) {
+      json_object_set_new(object.get(), "outside", json_true());
+    } else {
+      put(object, "id", hex_text(version->key->id));
+      put(object, "created", version->created_ms);
+    }
     json_array_append_new(objects.get(), object.release());
   }
   json_object_set_new(key.get(), "objects", objects.release());
@@ -161,6 +180,15 @@ Json key_json(const KeyRecord& record) {
 }
 
 }  // namespace
+
+std::size_t State::outside() const noexcept {
+  std::size_t count = 0;
+  for (const auto& [name, record] : keys)
+    count += static_cast<std::size_t>(
+        std::count_if(record.versions.begin(), record.versions.end(),
+                      [](const TokenVersionPtr& each) { return each->outside(); }));
+  return count;
+}
 
 Result<State> parse_state(ByteView text) {
   json_error_t problem;
@@ -179,7 +207,9 @@ Result<State> parse_state(ByteView text) {
 Result<std::string> encode_state(const State& state) {
   try {
     Json root(json_object()), keys(json_array()), pending(json_array());
-    put(root, "format", kFormat);
+    const bool adopted = std::any_of(state.keys.begin(), state.keys.end(),
+                                     [](const auto& each) { return each.second.adopted > 0; });
+    put(root, "format", adopted ? kAdoptedFormat : kFormat);
     put(root, "store", hex_text(state.store_id));
     for (const auto& [name, record] : state.keys)
       json_array_append_new(keys.get(), key_json(record).release());

@@ -19,13 +19,19 @@ namespace kms::pkcs11 {
 struct TokenVersion : KeyVersion {
   std::int32_t number = 0;
   std::shared_ptr<const KeyRef> key;
-  std::int64_t created_ms = 0;
+  std::int64_t created_ms = 0;  // 0: not known, of one that is outside
+  // It was made in another keystore, and its material is there: key has no id, but proves what is
+  // found. It opens EEKs, and makes none.
+  bool outside() const noexcept { return key->id.empty(); }
 };
 using TokenVersionPtr = std::shared_ptr<const TokenVersion>;
 
 struct KeyRecord {
   MetadataPtr metadata;
   std::vector<TokenVersionPtr> versions;  // oldest first
+  // Of a key that came from another keystore: how many versions it had there, so the number of the
+  // first that the HSM made. 0: the key was made here.
+  std::int32_t adopted = 0;
 };
 
 // An object that is about to be made or destroyed in the token: what a crash leaves of it is found
@@ -47,6 +53,7 @@ struct State {
     const auto it = keys.find(folded_name);
     return it == keys.end() ? nullptr : &it->second;
   }
+  std::size_t outside() const noexcept;  // versions, of all keys
 };
 using StatePtr = std::shared_ptr<const State>;
 

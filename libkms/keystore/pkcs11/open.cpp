@@ -46,8 +46,8 @@ Result<StatePtr> first_state(const std::string& path, const StoreOptions& option
 
 }  // namespace
 
-Result<std::unique_ptr<KeyStore>> open_store(StoreOptions options, Logger& logger,
-                                             bool check_only) {
+Result<std::unique_ptr<TokenStore>> open_token_store(StoreOptions options, Logger& logger,
+                                                     bool check_only) {
   auto uri = parse_store_uri(options.uri);
   if (!uri.ok()) return std::move(uri).error();
   auto access = TokenAccess::read(options.hsm, *uri->profile);
@@ -60,8 +60,17 @@ Result<std::unique_ptr<KeyStore>> open_store(StoreOptions options, Logger& logge
   logger.log(LogLevel::info, "KMS0158",
              uri->path + ": metadata of " + std::to_string((*first)->keys.size()) +
                  " keys in the HSM opened");
-  return std::unique_ptr<KeyStore>(std::make_unique<TokenStore>(
-      std::move(options), std::move(*access), logger, std::move(*first), check_only));
+  auto store = std::make_unique<TokenStore>(std::move(options), std::move(*access), logger,
+                                            std::move(*first), check_only);
+  KMS_TRY(store->open_previous());
+  return store;
+}
+
+Result<std::unique_ptr<KeyStore>> open_store(StoreOptions options, Logger& logger,
+                                             bool check_only) {
+  auto store = open_token_store(std::move(options), logger, check_only);
+  if (!store.ok()) return std::move(store).error();
+  return std::unique_ptr<KeyStore>(std::move(*store));
 }
 
 }  // namespace kms::pkcs11

@@ -9,6 +9,7 @@ namespace kms::pkcs11 {
 // The token of a store of keys, and what the store does beside.
 struct StoreTokenOptions : HsmOptions {
   EekQueueOptions eek_queue;  // of EEKs made in advance; by default none
+  std::string previous_uri;   // of the keystore that keys were adopted from; empty: there is none
 };
 
 }  // namespace kms::pkcs11

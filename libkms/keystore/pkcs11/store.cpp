@@ -28,6 +28,8 @@ TokenStore::TokenStore(StoreOptions options, TokenAccess access, Logger& logger,
             options_.lock_timeout_ms, logger, std::move(first)),
       token_(access_.options, access_.address, access_.pin.clone(), logger,
              std::make_shared<PinGuard>()),
+      previous_(options_.previous, file_.path(), logger),
+      uses_({options_.owner_uid, options_.owner_gid}, logger),
       queue_(options_.hsm.eek_queue,
              [this](const VersionPtr& kek, std::size_t count) { return make_eeks(kek, count); }) {}
 
@@ -37,7 +39,13 @@ TokenStore::~TokenStore() {
 
 Health TokenStore::condition() const noexcept {
   const Health token = token_.condition();
-  return token.state != HealthState::good ? token : file_.condition();
+  if (token.state != HealthState::good) return token;
+  const Health file = file_.condition();
+  return file.state != HealthState::good ? file : previous_.condition();
+}
+
+Result<void> TokenStore::open_previous() {
+  return previous_.open(file_.latest()->outside(), check_only_);
 }
 
 Result<void> TokenStore::attach() {
@@ -46,12 +54,23 @@ Result<void> TokenStore::attach() {
   access_.set_environment();
   auto opened = file_.attach();
   token_.start();
+  previous_.attach(file_.latest()->outside() > 0);
   return opened;
 }
 
 void TokenStore::detach() noexcept {
   token_.stop();
   queue_.stop();
+  previous_.detach();
+  save_uses(true);
+}
+
+void TokenStore::save_uses(bool all) noexcept {
+  try {
+    uses_.save(file_, all);
+  } catch (const std::exception& e) {
+    log(LogLevel::error, "KMS0152", e.what());
+  }
 }
 
 void TokenStore::poll() noexcept {
@@ -60,9 +79,11 @@ void TokenStore::poll() noexcept {
     file_.poll();
     mend_pending();
     queue_.expire();
+    previous_.poll(file_.latest()->outside() > 0);
   } catch (const std::exception& e) {
     log(LogLevel::error, "KMS0152", e.what());
   }
+  save_uses(false);
 }
 
 Result<void> TokenStore::invalidate(std::string_view name) {
@@ -126,8 +147,10 @@ Result<std::vector<VersionPtr>> TokenStore::versions(std::string_view name) {
 Result<std::vector<Eek>> TokenStore::generate_eeks(std::string_view name, std::size_t count) {
   auto current = current_version(name);
   if (!current.ok()) return std::move(current).error();
-  if (*current != nullptr && count > 0)
+  if (*current != nullptr && count > 0) {
+    uses_.note((*current)->version_name);
     return queue_.take(*current, token_version(*current).key->id, count);
+  }
   if (*current == nullptr) queue_.drop(FoldedAlias(name).view());
   return std::vector<Eek>();
 }
@@ -157,6 +180,12 @@ Result<std::vector<Eek>> TokenStore::make_eeks(const VersionPtr& kek, std::size_
 }
 
 Result<Secret> TokenStore::decrypt_eek(const VersionPtr& kek, ByteView iv, ByteView eek) {
+  uses_.note(kek->version_name);
+  if (token_version(kek).outside()) {
+    auto found = previous_.find(token_version(kek));
+    if (!found.ok()) return std::move(found).error();
+    return KeyStore::decrypt_eek(*found, iv, eek);
+  }
   Bytes counters;
   KMS_TRY(append_eek_counters(iv, eek.size(), counters));
   auto stream = token_.encrypt(token_version(kek).key, counters);
@@ -166,6 +195,25 @@ Result<Secret> TokenStore::decrypt_eek(const VersionPtr& kek, ByteView iv, ByteV
   return dek;
 }
 
+// What is laid over EEKs whose counters these are, each from a whole block on.
+Result<Secret> TokenStore::keystream(const TokenVersion& kek, const Bytes& counters,
+                                     std::span<const WrappedDek> eeks) {
+  if (!kek.outside()) return token_.encrypt(kek.key, counters);
+  auto found = previous_.find(kek);
+  if (!found.ok()) return std::move(found).error();
+  auto cipher = EekCipher::create((*found)->material.view());
+  if (!cipher.ok()) return std::move(cipher).error();
+  Secret stream(counters.size());
+  const Bytes zeros(counters.size());
+  std::size_t at = 0;
+  for (const WrappedDek& eek : eeks) {
+    const std::size_t size = (eek.material.size() + kBlock - 1) / kBlock * kBlock;
+    KMS_TRY(cipher->crypt(eek.iv, ByteView(zeros).subspan(at, size), {stream.data() + at, size}));
+    at += size;
+  }
+  return stream;
+}
+
 // The DEK itself never stands in memory: both keystreams are laid over the EEK.
 Result<void> TokenStore::reencrypt_eeks(const VersionPtr& from, const VersionPtr& to,
                                         std::span<WrappedDek> eeks) {
@@ -173,7 +221,9 @@ Result<void> TokenStore::reencrypt_eeks(const VersionPtr& from, const VersionPtr
   for (const WrappedDek& eek : eeks)
     KMS_TRY(append_eek_counters(eek.iv, eek.material.size(), counters));
   if (from == to) return {};
-  auto old_stream = token_.encrypt(token_version(from).key, counters);
+  uses_.note(from->version_name);
+  uses_.note(to->version_name);
+  auto old_stream = keystream(token_version(from), counters, eeks);
   if (!old_stream.ok()) return std::move(old_stream).error();
   auto new_stream = token_.encrypt(token_version(to).key, counters);
   if (!new_stream.ok()) return std::move(new_stream).error();

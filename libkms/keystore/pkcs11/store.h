@@ -7,7 +7,9 @@
 #include "keystore/eek_queue.h"
 #include "keystore/pkcs11/metadata_file.h"
 #include "keystore/pkcs11/pkcs11_store.h"
+#include "keystore/pkcs11/previous.h"
 #include "keystore/pkcs11/uri.h"
+#include "keystore/pkcs11/uses.h"
 #include "pkcs11/access.h"
 #include "pkcs11/token.h"
 
@@ -21,6 +23,13 @@ class TokenStore final : public KeyStore {
   TokenStore(StoreOptions options, TokenAccess access, Logger& logger, StatePtr first,
              bool check_only);
   ~TokenStore() override;
+
+  // Before attach(): looks whether versions that are outside can be had.
+  Result<void> open_previous();
+  StatePtr latest() { return file_.latest(); }
+  // Adds the record of a key that was outside until now, with a first version of the HSM. Error io:
+  // there is a key of this name.
+  Result<VersionPtr> adopt(KeyRecord record);
 
   const std::string& uri() const override { return options_.uri; }
   Health condition() const noexcept override;
@@ -47,10 +56,13 @@ class TokenStore final : public KeyStore {
 
  private:
   Result<std::vector<Eek>> make_eeks(const VersionPtr& kek, std::size_t count);
+  void save_uses(bool all) noexcept;
+  Result<Secret> keystream(const TokenVersion& kek, const Bytes& counters,
+                           std::span<const WrappedDek> eeks);
 
   // store_write.cpp
   Result<VersionPtr> add_version(const WriteLock::Turn& turn, StatePtr base,
-                                 const KeyMetadata& metadata, const Approval& approval);
+                                 const KeyRecord& before, const Approval& approval);
   Result<void> make_object(KeyRef& key);
   Result<bool> destroy_object(const std::string& id, const std::string& label);
   Result<void> able_to_change() const;
@@ -67,8 +79,16 @@ class TokenStore final : public KeyStore {
   const bool check_only_;
   MetadataFile file_;
   Token token_;
+  Previous previous_;
+  Uses uses_;
   EekQueue queue_;
   std::int64_t next_mending_ms_ = 0;
 };
+
+Result<std::unique_ptr<TokenStore>> open_token_store(StoreOptions options, Logger& logger,
+                                                     bool check_only);
+// Whether the HSM makes such keys. Errors: unsupported, invalid_key_length, in the words of the
+// JDK's key generators where they have some.
+Result<void> check_kind(const std::string& cipher, std::int32_t bits);
 
 }  // namespace kms::pkcs11

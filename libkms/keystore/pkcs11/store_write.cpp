@@ -25,7 +25,21 @@ Error refused_material() {
                "outside is not taken");
 }
 
-// With the words of the JDK's key generators where they have some.
+void forget_pending(State& state, const std::string& id) {
+  std::erase_if(state.pending, [&](const Pending& each) { return each.id == id; });
+}
+
+KeyRecord with_version(const KeyRecord& before, TokenVersionPtr version) {
+  KeyRecord record = before;
+  auto next = std::make_shared<KeyMetadata>(*before.metadata);
+  next->versions = version->number + 1;
+  record.metadata = std::move(next);
+  record.versions.push_back(std::move(version));
+  return record;
+}
+
+}  // namespace
+
 Result<void> check_kind(const std::string& cipher, std::int32_t bits) {
   std::string family = cipher.substr(0, cipher.find('/'));
   for (char& c : family) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;
@@ -35,23 +49,6 @@ Result<void> check_kind(const std::string& cipher, std::int32_t bits) {
   if (bits == 128 || bits == 192 || bits == 256) return {};
   return Error(ErrorKind::invalid_key_length, "Wrong keysize: must be equal to 128, 192 or 256");
 }
-
-void forget_pending(State& state, const std::string& id) {
-  std::erase_if(state.pending, [&](const Pending& each) { return each.id == id; });
-}
-
-// The record with one version more.
-KeyRecord with_version(const State& state, const KeyMetadata& metadata, TokenVersionPtr version) {
-  KeyRecord record;
-  if (const KeyRecord* before = state.find(metadata.name)) record = *before;
-  auto next = std::make_shared<KeyMetadata>(metadata);
-  next->versions = version->number + 1;
-  record.metadata = std::move(next);
-  record.versions.push_back(std::move(version));
-  return record;
-}
-
-}  // namespace
 
 Result<void> TokenStore::able_to_change() const {
   if (check_only_) return Error(ErrorKind::unsupported, "The keystore was opened for a check only");
@@ -80,9 +77,10 @@ Result<bool> TokenStore::destroy_object(const std::string& id, const std::string
   return !*differs;
 }
 
-// Note, object, file. metadata.versions is the number of the new version.
+// Note, object, file. The new version comes after those that the record says it has.
 Result<VersionPtr> TokenStore::add_version(const WriteLock::Turn& turn, StatePtr base,
-                                           const KeyMetadata& metadata, const Approval& approval) {
+                                           const KeyRecord& before, const Approval& approval) {
+  const KeyMetadata& metadata = *before.metadata;
   auto id = new_key_id(*base);
   if (!id.ok()) return std::move(id).error();
   auto version = std::make_shared<TokenVersion>();
@@ -101,7 +99,7 @@ Result<VersionPtr> TokenStore::add_version(const WriteLock::Turn& turn, StatePtr
 
   State next = **with_note;
   forget_pending(next, *id);
-  next.keys.insert_or_assign(metadata.name, with_version(next, metadata, version));
+  next.keys.insert_or_assign(metadata.name, with_version(before, version));
   auto written = file_.write(turn, **with_note, std::move(next), version.get(), approval);
   if (written.ok()) return VersionPtr(version);
   // Where the new file is in place after all, though not durable, its object must stay.
@@ -125,19 +123,19 @@ Result<VersionPtr> TokenStore::create(std::string_view name, const KeyOptions& o
   if (!seen.ok()) return std::move(seen).error();
   KMS_TRY(check_free(**seen));
   KMS_TRY(able_to_change());
-  KeyMetadata metadata;
-  metadata.name = name;
-  metadata.cipher = options.cipher;
-  metadata.bit_length = options.bit_length;
-  metadata.description = options.description;
-  metadata.attributes = options.attributes;
-  metadata.created_ms = now_ms();
+  auto metadata = std::make_shared<KeyMetadata>();
+  metadata->name = name;
+  metadata->cipher = options.cipher;
+  metadata->bit_length = options.bit_length;
+  metadata->description = options.description;
+  metadata->attributes = options.attributes;
+  metadata->created_ms = now_ms();
   WriteLock::Turn turn(file_.lock());
   KMS_TRY(turn.take());
   auto base = file_.writable_base();
   if (!base.ok()) return std::move(base).error();
   KMS_TRY(check_free(**base));
-  return add_version(turn, *base, metadata, approval);
+  return add_version(turn, *base, {std::move(metadata), {}}, approval);
 }
 
 Result<VersionPtr> TokenStore::roll(std::string_view name, const Secret* material,
@@ -162,7 +160,18 @@ Result<VersionPtr> TokenStore::roll(std::string_view name, const Secret* materia
   if (!base.ok()) return std::move(base).error();
   auto record = find(**base);
   if (!record.ok()) return std::move(record).error();
-  return add_version(turn, *base, *(*record)->metadata, approval);
+  return add_version(turn, *base, **record, approval);
+}
+
+Result<VersionPtr> TokenStore::adopt(KeyRecord record) {
+  KMS_TRY(able_to_change());
+  WriteLock::Turn turn(file_.lock());
+  KMS_TRY(turn.take());
+  auto base = file_.writable_base();
+  if (!base.ok()) return std::move(base).error();
+  if ((*base)->find(record.metadata->name) != nullptr)
+    return Error(ErrorKind::io, "Key " + record.metadata->name + " already exists in " + uri());
+  return add_version(turn, *base, record, {});
 }
 
 // File, then objects. Nobody can use them any more once the file does not name them.
@@ -182,13 +191,15 @@ Result<void> TokenStore::remove(std::string_view name, const Approval& approval)
   const KeyRecord* record = (*base)->find(alias.view());
   if (record == nullptr) return missing();
   State next = **base;
-  for (const TokenVersionPtr& version : record->versions)
+  std::vector<TokenVersionPtr> objects = record->versions;
+  std::erase_if(objects, [](const TokenVersionPtr& each) { return each->outside(); });
+  for (const TokenVersionPtr& version : objects)
     next.pending.push_back({version->key->id, version->key->label, true, now_ms()});
   next.keys.erase(std::string(alias.view()));
   auto written = file_.write(turn, **base, std::move(next), nullptr, approval);
   if (!written.ok()) return std::move(written).error();
   State cleaned = **written;
-  for (const TokenVersionPtr& version : record->versions) {
+  for (const TokenVersionPtr& version : objects) {
     auto gone = destroy_object(version->key->id, version->key->label);
     if (!gone.ok()) break;  // poll() goes on
     forget_pending(cleaned, version->key->id);
