@@ -144,19 +144,22 @@ class Postgres:
         hosts = ",".join(f"127.0.0.1:{it.port}" for it in (self, *others))
         return f"trustee://{ROLE}@{hosts}/{database}"
 
-    def configure(self, area: Area, database: str, more: dict[str, str] | None = None, *others: Postgres,
-                  site: dict[str, str] | None = None) -> None:
-        """Makes database the place of the area's keys; more are properties hadoop.kms.trustee.*, site any others."""
+    def properties(self, area: Area, database: str, *others: Postgres) -> dict[str, str]:
+        """What kms-site.xml has to say of the database, whose secrets are in files of the area from then on."""
         for name, content in (("db.password", self.password.encode() + b"\n"), ("seal.key", b"S" * 32)):
             area.write(name, content).chmod(0o600)
         area.write("db-ca.pem", self.certificate.read_bytes())
-        area.write_site({
-            "hadoop.kms.key.provider.uri": self.uri(database, *others),
-            "hadoop.kms.trustee.password-file": "db.password",
-            "hadoop.kms.trustee.seal.key-file": "seal.key",
-            "hadoop.kms.trustee.ssl.root-cert": "db-ca.pem",
-            "hadoop.kms.trustee.require-synchronous-standby": "false",
-            **{"hadoop.kms.trustee." + name: value for name, value in (more or {}).items()}, **(site or {})})
+        return {"hadoop.kms.key.provider.uri": self.uri(database, *others),
+                "hadoop.kms.trustee.password-file": "db.password",
+                "hadoop.kms.trustee.seal.key-file": "seal.key",
+                "hadoop.kms.trustee.ssl.root-cert": "db-ca.pem",
+                "hadoop.kms.trustee.require-synchronous-standby": "false"}
+
+    def configure(self, area: Area, database: str, more: dict[str, str] | None = None, *others: Postgres,
+                  site: dict[str, str] | None = None) -> None:
+        """Makes database the place of the area's keys; more are properties hadoop.kms.trustee.*, site any others."""
+        area.write_site({**self.properties(area, database, *others),
+                         **{"hadoop.kms.trustee." + name: value for name, value in (more or {}).items()}, **(site or {})})
 
     def initialize(self, area: Area) -> None:
         kmsctl.run("store", "init", "--conf", area.conf, exit_status=0)
