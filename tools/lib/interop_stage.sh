@@ -57,7 +57,7 @@ if [ "$rc" != 0 ]; then
   tail -n 40 "$area"/*/error_log || true
 fi
 KMS_BUILD_DIR=$build_dir run_step "$top/tests/interop/run-zookeeper" || rc=$?
-for more in run-trustee run-postgres run-ha run-kerberos run-metrics; do
+for more in run-trustee run-postgres run-hsm run-ha run-kerberos run-metrics; do
   KMS_BUILD_DIR=$build_dir run_step "${PYTHON3:-python3}" "$top/tests/interop/$more" || rc=$?
 done
 exit "$rc"

@@ -21,6 +21,7 @@ import org.apache.hadoop.crypto.key.KeyProviderCryptoExtension.EncryptedKeyVersi
 import org.apache.hadoop.crypto.key.kms.KMSClientProvider;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -43,6 +44,7 @@ class KmsClientCryptoTest {
 
   @ParameterizedTest
   @ValueSource(ints = {128, 192, 256})
+  @Tag("material")
   void decryptsWhatItGenerated(int bits) throws Exception {
     String name = keys.name("generate");
     byte[] material = randomBytes(bits / 8);
@@ -68,6 +70,7 @@ class KmsClientCryptoTest {
   }
 
   @Test
+  @Tag("material")
   void decryptsWhatJavaEncrypted() throws Exception {
     String name = keys.name("local");
     kms.createKey(name, options(256));
@@ -79,6 +82,7 @@ class KmsClientCryptoTest {
   }
 
   @Test
+  @Tag("material")
   void decryptsAcrossTheWrapOfTheCounter() throws Exception {
     String name = keys.name("wrap");
     kms.createKey(name, options(256));
@@ -100,6 +104,7 @@ class KmsClientCryptoTest {
   }
 
   @Test
+  @Tag("material")
   void generatesWithTheNewVersionAfterARoll() throws Exception {
     String name = keys.name("fresh");
     kms.createKey(name, options(128));
@@ -118,6 +123,7 @@ class KmsClientCryptoTest {
   }
 
   @Test
+  @Tag("material")
   void reencryptsOneKey() throws Exception {
     String name = keys.name("reencrypt");
     kms.createKey(name, options(192));
@@ -140,6 +146,7 @@ class KmsClientCryptoTest {
   }
 
   @Test
+  @Tag("material")
   void reencryptsABatch() throws Exception {
     String name = keys.name("batch");
     kms.createKey(name, options(128));

@@ -27,6 +27,7 @@ import org.apache.hadoop.crypto.key.KeyProviderCryptoExtension;
 import org.apache.hadoop.crypto.key.kms.KMSClientProvider;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -49,6 +50,7 @@ class KmsClientKeysTest {
 
   @ParameterizedTest
   @ValueSource(ints = {128, 192, 256})
+  @Tag("material")
   void createsKeyWithGeneratedMaterial(int bits) throws Exception {
     String name = keys.name("generated");
     KeyVersion created = kms.createKey(name, options(bits));
@@ -61,6 +63,7 @@ class KmsClientKeysTest {
 
   @ParameterizedTest
   @ValueSource(ints = {128, 192, 256})
+  @Tag("material")
   void createsKeyWithGivenMaterial(int bits) throws Exception {
     String name = keys.name("given");
     byte[] material = randomBytes(bits / 8);
@@ -77,6 +80,7 @@ class KmsClientKeysTest {
   @ValueSource(strings = {"a/b", "a/b/_c", "a//b", "a@b", "a%b", "a%2fb", "a%40b", "a+b", "a&b=c", "a;b", "a?b#c",
     "a:b", "a..b", "a,b", "a=b~c!$*()", "<b>", "quote\"'back\\slash", "\u043a\u043b\u044e\u0447-\u00e9",
     "\u30ad\u30fc", "\ud83d\udd11"})
+  @Tag("material")
   void acceptsNameWith(String suffix) throws Exception {
     String name = keys.name(suffix);
     byte[] material = randomBytes(16);
@@ -135,6 +139,7 @@ class KmsClientKeysTest {
   }
 
   @Test
+  @Tag("material")
   void rollsNewVersions() throws Exception {
     String name = keys.name("rolled");
     byte[] first = randomBytes(32);
@@ -159,6 +164,7 @@ class KmsClientKeysTest {
   }
 
   @Test
+  @Tag("material")
   void ordersMoreThanTenVersionsByNumber() throws Exception {
     String name = keys.name("many");
     kms.createKey(name, options(128));
@@ -217,6 +223,7 @@ class KmsClientKeysTest {
   }
 
   @Test
+  @Tag("material")
   void recreatedKeyIsANewKey() throws Exception {
     assumeFalse(TestServer.keepsDeletedKeys());
     String name = keys.name("again");
@@ -258,6 +265,7 @@ class KmsClientKeysTest {
   }
 
   @Test
+  @Tag("material")
   void generatedMaterialDiffers() throws Exception {
     KeyVersion one = kms.createKey(keys.name("one"), options(128));
     KeyVersion two = kms.createKey(keys.name("two"), options(128));
@@ -265,6 +273,7 @@ class KmsClientKeysTest {
   }
 
   @Test
+  @Tag("material")
   void refusesToCreateTwice() throws Exception {
     String name = keys.name("twice");
     byte[] material = randomBytes(16);
@@ -275,6 +284,7 @@ class KmsClientKeysTest {
   }
 
   @Test
+  @Tag("material")
   void refusesChangesToMissingKeys() {
     String name = keys.name("missing");
     IOException roll = assertThrows(IOException.class, () -> kms.rollNewVersion(name));
@@ -285,6 +295,7 @@ class KmsClientKeysTest {
   }
 
   @Test
+  @Tag("material")
   void refusesWrongLengths() throws Exception {
     String name = keys.name("length");
     assertThrows(InvalidParameterException.class, () -> kms.createKey(name, options(100)));

@@ -59,6 +59,7 @@ class LoadBalancingClientTest {
   }
 
   @Test
+  @Tag("material")
   void servesEveryOperation() throws Exception {
     String name = keys.name("everything");
     exerciseEveryOperation(kms, name);
@@ -116,6 +117,7 @@ class LoadBalancingClientTest {
   }
 
   @Test
+  @Tag("material")
   void readsCreatesAndEncryptsWithADeadServer() throws Exception {
     try (LoadBalancingKMSClientProvider pair = group(deadUrl(), TestServer.url())) {
       String name = keys.name("failover");
@@ -129,6 +131,7 @@ class LoadBalancingClientTest {
 
   /** The client wants every server to drop its cache, so it reports what it has in fact done as failed. */
   @Test
+  @Tag("material")
   void rollsAndDeletesInSpiteOfADeadServer() throws Exception {
     try (LoadBalancingKMSClientProvider pair = group(deadUrl(), TestServer.url())) {
       String name = keys.name("half");
@@ -142,6 +145,7 @@ class LoadBalancingClientTest {
 
   /** Needs a second instance on the same store: -Dkms.url2=URL. */
   @Test
+  @Tag("material")
   void instancesAgreeOnKeys() throws Exception {
     URI second = TestServer.secondUrl();
     assumeTrue(second != null, "kms.url2 is not set");
@@ -158,6 +162,7 @@ class LoadBalancingClientTest {
   }
 
   @Test
+  @Tag("material")
   void generatesAndDecryptsFromManyThreads() throws Exception {
     String name = keys.name("threads");
     kms.createKey(name, options(256));
@@ -171,6 +176,7 @@ class LoadBalancingClientTest {
   }
 
   @Test
+  @Tag("material")
   void createsAndRollsDifferentKeysFromManyThreads() throws Exception {
     List<String> names = new ArrayList<>();
     for (int thread = 0; thread < THREADS; thread++) {
@@ -189,6 +195,7 @@ class LoadBalancingClientTest {
 
   /** Rolls of one key at once: each gets a version of its own and none is lost. */
   @Test
+  @Tag("material")
   void rollsOneKeyFromManyThreads() throws Exception {
     String name = keys.name("contended");
     kms.createKey(name, options(128));
