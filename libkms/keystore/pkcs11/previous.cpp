@@ -52,10 +52,9 @@ std::shared_ptr<KeyStore> Previous::store() {
 }
 
 void Previous::attach(bool needed) {
-  if (const auto opened = store()) {
-    if (auto attached = opened->attach(); !attached.ok())
-      log(LogLevel::error, "KMS0170",
-          "the previous keystore " + where_.uri + ": " + attached.error().message);
+  if (const auto opened = store(); opened != nullptr && !opened->attach().ok()) {
+    const std::lock_guard hold(mutex_);
+    store_ = nullptr;  // poll() opens it anew, and says what is wrong
   }
   poll(needed);
 }

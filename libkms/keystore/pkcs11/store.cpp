@@ -62,12 +62,13 @@ void TokenStore::detach() noexcept {
   token_.stop();
   queue_.stop();
   previous_.detach();
-  save_uses(true);
+  now_and_then([this] { uses_.save(file_, true); });
 }
 
-void TokenStore::save_uses(bool all) noexcept {
+// What fails here is done the next time.
+void TokenStore::now_and_then(const std::function<void()>& work) noexcept {
   try {
-    uses_.save(file_, all);
+    work();
   } catch (const std::exception& e) {
     log(LogLevel::error, "KMS0152", e.what());
   }
@@ -75,15 +76,13 @@ void TokenStore::save_uses(bool all) noexcept {
 
 void TokenStore::poll() noexcept {
   if (check_only_) return;
-  try {
+  now_and_then([this] {
     file_.poll();
     mend_pending();
     queue_.expire();
     previous_.poll(file_.latest()->outside() > 0);
-  } catch (const std::exception& e) {
-    log(LogLevel::error, "KMS0152", e.what());
-  }
-  save_uses(false);
+    uses_.save(file_, false);
+  });
 }
 
 Result<void> TokenStore::invalidate(std::string_view name) {

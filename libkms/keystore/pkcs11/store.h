@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <string>
 
 #include "keystore/eek_queue.h"
@@ -56,7 +57,7 @@ class TokenStore final : public KeyStore {
 
  private:
   Result<std::vector<Eek>> make_eeks(const VersionPtr& kek, std::size_t count);
-  void save_uses(bool all) noexcept;
+  void now_and_then(const std::function<void()>& work) noexcept;
   Result<Secret> keystream(const TokenVersion& kek, const Bytes& counters,
                            std::span<const WrappedDek> eeks);
 
