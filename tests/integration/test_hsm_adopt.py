@@ -13,7 +13,6 @@ from client import Client
 from harness import Area, Httpd, wait_for
 from health_checks import becomes
 from hsm import Token, missing
-from test_hsm import token  # noqa: F401
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not here: {missing()}")
 COUNT = 6
@@ -27,7 +26,7 @@ def client(httpd: Httpd) -> Client:
 class Move:
     """A KMS whose keys are elsewhere, with EEKs of two versions of k and of one of m; then the same KMS on a token."""
 
-    def __init__(self, area: Area, httpd: Httpd, token: Token, client: Client, previous: str) -> None:  # noqa: F811
+    def __init__(self, area: Area, httpd: Httpd, token: Token, client: Client, previous: str) -> None:
         self.area, self.httpd, self.token, self.client, self.previous = area, httpd, token, client, previous
         httpd.start()
         assert client.create("k", length=128, description="d", attributes={"a": "b"}).status == 201
@@ -102,11 +101,11 @@ class Move:
 
 
 @pytest.fixture
-def from_file(area: Area, httpd: Httpd, token: Token, client: Client) -> Move:  # noqa: F811
+def from_file(area: Area, httpd: Httpd, token: Token, client: Client) -> Move:
     return Move(area, httpd, token, client, f"jceks://file@{area.keystore}")
 
 
-def test_from_a_keystore_file(from_file: Move, httpd: Httpd, token: Token) -> None:  # noqa: F811
+def test_from_a_keystore_file(from_file: Move, httpd: Httpd, token: Token) -> None:
     from_file.run({})
     httpd.stop()
     from_file.area.keystore.unlink()
@@ -116,7 +115,7 @@ def test_from_a_keystore_file(from_file: Move, httpd: Httpd, token: Token) -> No
 
 
 @pytest.mark.skipif(postgres.missing(), reason="no PostgreSQL server here")
-def test_from_a_database(area: Area, httpd: Httpd, token: Token, client: Client) -> None:  # noqa: F811
+def test_from_a_database(area: Area, httpd: Httpd, token: Token, client: Client) -> None:
     with postgres.Postgres() as server:
         name = server.database()
         site = server.properties(area, name)
@@ -155,7 +154,7 @@ def test_previous_keystore_is_away(from_file: Move, httpd: Httpd, area: Area) ->
     assert from_file.decrypt(from_file.eeks["m@0"]) == from_file.deks["m@0"]
 
 
-def test_property_is_missing(from_file: Move, httpd: Httpd, token: Token) -> None:  # noqa: F811
+def test_property_is_missing(from_file: Move, httpd: Httpd, token: Token) -> None:
     from_file.switch({})
     token.use(httpd)
     status, text = httpd.configtest()

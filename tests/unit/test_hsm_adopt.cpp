@@ -64,7 +64,7 @@ class Move {
   }
   State state() const { return need(parse_state(as_bytes(unit::read_file(metadata_file())))); }
 
-  Hsm hsm;
+  Hsm hsm{"softhsm"};
   Log log;
   std::vector<Sample> samples;
 
@@ -99,7 +99,7 @@ Result<Secret> decrypt(KeyStore& store, const Sample& sample) {
 }
 
 void old_eeks_go_on(void**) {
-  unit::require_softhsm();
+  unit::require_token("softhsm");
   Move move;
   assert_state(move.adopt(false), "k", Became::would_adopt);
   assert_false(unit::exists(move.metadata_file()));
@@ -144,7 +144,7 @@ void old_eeks_go_on(void**) {
 
 // A life of its own, and an end: the HSM's objects go, the others are not ours.
 void adopted_keys_live_on(void**) {
-  unit::require_softhsm();
+  unit::require_token("softhsm");
   Move move;
   move.adopt();
   auto store = move.open();
@@ -160,7 +160,7 @@ void adopted_keys_live_on(void**) {
 }
 
 void twice_and_after_changes(void**) {
-  unit::require_softhsm();
+  unit::require_token("softhsm");
   Move move;
   assert_state(move.adopt(true, {"k"}), "k", Became::adopted);
   {
@@ -225,7 +225,7 @@ int adopted_all(Move& move) {
 
 // What serves finds adopted keys, and forgotten versions, at once, as any change.
 void while_it_serves(void**) {
-  unit::require_softhsm();
+  unit::require_token("softhsm");
   Move move;
   Child adopts([&] { return adopted_all(move); });
   Child forgets([&] { return forget_versions(move.options(), {"k@0"}, 0, move.log).ok() ? 0 : 1; });
@@ -247,7 +247,7 @@ void die_at_step(std::string_view) {
 
 // Dies at each step of each write of the file, and is run again.
 void killed_and_run_again(void**) {
-  unit::require_softhsm();
+  unit::require_token("softhsm");
   Move move;
   int deaths = 0;
   for (int step = 0;; ++step) {
@@ -276,7 +276,7 @@ void killed_and_run_again(void**) {
 }
 
 void without_the_previous_keystore(void**) {
-  unit::require_softhsm();
+  unit::require_token("softhsm");
   Move move;
   move.adopt();
   for (const bool check_only : {false, true}) {
@@ -331,7 +331,7 @@ void without_the_previous_keystore(void**) {
 }
 
 void uses_of_two_processes(void**) {
-  unit::require_softhsm();
+  unit::require_token("softhsm");
   Move move;
   assert_int_equal(Child([&] { return adopted_all(move); }).run(), 0);
   const std::int64_t began = now_ms();
@@ -374,7 +374,7 @@ void uses_of_two_processes(void**) {
 
 // A request never fails for it.
 void uses_that_cannot_be_written(void**) {
-  unit::require_softhsm();
+  unit::require_token("softhsm");
   Move move;
   move.adopt();
   const auto path = uses_path(move.metadata_file());
@@ -397,7 +397,7 @@ void uses_that_cannot_be_written(void**) {
 }
 
 void forgetting(void**) {
-  unit::require_softhsm();
+  unit::require_token("softhsm");
   Move move;
   move.adopt();
   const auto forget = [&](const std::vector<std::string>& versions, std::int64_t days) {
@@ -432,7 +432,7 @@ void forgetting(void**) {
 
 // A file that says that the HSM's newest version is outside would make EEKs with it.
 void files_that_lie(void**) {
-  unit::require_softhsm();
+  unit::require_token("softhsm");
   Move move;
   move.adopt();
   const std::string good = unit::read_file(move.metadata_file());
