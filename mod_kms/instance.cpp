@@ -147,8 +147,8 @@ bool Instance::open_signer(const InstanceOptions& options, std::vector<std::stri
 }
 
 bool Instance::open_tokens(const InstanceOptions& options, std::vector<std::string>& problems) {
-  tokens_in_store_ = !settings_.tokens_in_zookeeper && options.token_file.empty() &&
-                     settings_.key_provider_uri.starts_with("trustee:");
+  tokens_in_store_ =
+      !settings_.tokens_in_zookeeper && options.token_file.empty() && settings_.keeps_records();
   if (tokens_in_store_ && keys_ == nullptr) return true;
   const auto open_store = [&]() -> Result<std::unique_ptr<TokenStore>> {
     if (settings_.tokens_in_zookeeper)

@@ -64,6 +64,8 @@ constexpr KnownProperty kProperties[] = {
     hsm(take(
         "hadoop.kms.hsm.timeout.ms", integer, "10000", [](S& s) { return &s.hsm.timeout_ms; }, 100,
         600000)),
+    noted("mod_kms's own: where many nodes share the keys of one HSM, see hsm.md",
+          take("hadoop.kms.hsm.metadata.uri", text, {}, [](S& s) { return &s.hsm.metadata_uri; })),
     hsm(take(
         "hadoop.kms.hsm.sessions", integer, "8", [](S& s) { return &s.hsm.sessions; }, 1, 1024)),
     hsm(take(

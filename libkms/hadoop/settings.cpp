@@ -277,7 +277,7 @@ void Loader::check_name_rules() {
 
 // A key store that nodes share has a place for the secrets too; the default goes there.
 void Loader::check_signer() {
-  const bool shared_store = out_.key_provider_uri.starts_with("trustee:");
+  const bool shared_store = out_.keeps_records();
   std::string provider = text_of(kSecretProvider);
   if (shared_store && given(kSecretProvider) == nullptr) provider = "trustee";
   if (provider == "file") {
@@ -293,7 +293,8 @@ void Loader::check_signer() {
     mistake_in_value(kSecretProvider,
                      "cannot be loaded here; allowed are random, file, zookeeper, trustee");
   else if (out_.signer == SignerKind::trustee && !shared_store)
-    mistake_in_value(kSecretProvider, "needs a key provider trustee://");
+    mistake_in_value(kSecretProvider,
+                     "needs a key provider trustee://, or hsm:// with its metadata there");
   else if (const Property* file = given(kSecretFile))
     warn(*file, "not used, since " + kSecretProvider + " is " + provider);
 }

@@ -81,6 +81,12 @@ struct Settings {
   std::int64_t group_negative_cache_s = 30;
 
   std::vector<std::string> warnings;  // for the log, each names its origin
+
+  // Whether the keys are in a store that keeps what nodes share beside keys as well (records.h).
+  bool keeps_records() const {
+    return key_provider_uri.starts_with("trustee:") ||
+           (key_provider_uri.starts_with("hsm:") && !hsm.metadata_uri.empty());
+  }
 };
 
 // Every mistake found, not only the first; each line names file, line and property.

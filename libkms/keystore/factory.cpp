@@ -40,6 +40,8 @@ pkcs11::StoreOptions hsm_store_options(KeyStoreOptions options) {
   pkcs11::StoreOptions hsm;
   hsm.uri = options.uri;
   hsm.hsm = options.hsm;
+  hsm.trustee = options.trustee;
+  hsm.trustee.user = {options.owner_uid, options.owner_gid, options.user_name};
   hsm.lock_timeout_ms = options.lock_timeout_ms;
   hsm.owner_uid = options.owner_uid;
   hsm.owner_gid = options.owner_gid;
@@ -54,8 +56,12 @@ pkcs11::StoreOptions hsm_store_options(KeyStoreOptions options) {
 
 Result<std::unique_ptr<KeyStore>> open_keystore(KeyStoreOptions options, Logger& logger,
                                                 bool check_only) {
-  if (options.uri.starts_with("hsm:"))
-    return pkcs11::open_store(hsm_store_options(std::move(options)), logger, check_only);
+  const bool is_hsm = options.uri.starts_with("hsm:");
+  if (!is_hsm && !options.hsm.metadata_uri.empty())
+    return Error(ErrorKind::configuration, "key provider '" + options.uri +
+                                               "': hadoop.kms.hsm.metadata.uri is set, which is of "
+                                               "a provider hsm://PROFILE only");
+  if (is_hsm) return pkcs11::open_store(hsm_store_options(std::move(options)), logger, check_only);
   options.trustee.user = {options.owner_uid, options.owner_gid, options.user_name};
   if (options.uri.starts_with("trustee:"))
     return open_trustee_store(options.uri, options.trustee, logger, check_only);
@@ -64,7 +70,7 @@ Result<std::unique_ptr<KeyStore>> open_keystore(KeyStoreOptions options, Logger&
     return Error(ErrorKind::configuration,
                  "key provider '" + options.uri + "': scheme '" + scheme +
                      "' is not served; use jceks://file@/PATH, "
-                     "trustee://USER@HOST:PORT/DATABASE or hsm://PROFILE@/PATH");
+                     "trustee://USER@HOST:PORT/DATABASE hsm://PROFILE@/PATH or hsm://PROFILE");
   }
   auto path = jceks::path_of_uri(options.uri);
   if (!path.ok()) return std::move(path).error();

@@ -27,6 +27,10 @@ using RecordPtr = std::shared_ptr<const Record>;
 inline constexpr std::string_view kCookieSecrets = "CookieSecrets";
 inline constexpr std::string_view kToken = "Token";
 inline constexpr std::string_view kTokenKey = "TokenKey";
+inline constexpr std::string_view kHsmStore = "HsmStore";  // what the ids of its objects begin with
+inline constexpr std::string_view kHsmPending = "HsmPending";  // see note_number()
+// Revision of a kHsmPending: the object is being made; no version can come to refer to it any more.
+inline constexpr std::int64_t kBeingMade = 1, kToBeDestroyed = 2;
 
 // Thread-safe, after the store was attached in the process. Errors: unavailable when the store is
 // out of reach, and then nothing was changed unless the text says that this is not known; corrupt

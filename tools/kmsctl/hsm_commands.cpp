@@ -15,7 +15,7 @@ using kms::pkcs11::TokenReport;
 
 const char* word_of(Finding::Kind kind) {
   constexpr const char* words[] = {"good",   "missing", "differs", "pending",
-                                   "orphan", "foreign", "outside"};
+                                   "orphan", "foreign", "outside", "software"};
   return words[static_cast<std::size_t>(kind)];
 }
 
@@ -27,7 +27,7 @@ std::size_t count(const TokenReport& report, Finding::Kind kind) {
 
 bool is_trouble(Finding::Kind kind) {
   return kind != Finding::Kind::good && kind != Finding::Kind::foreign &&
-         kind != Finding::Kind::outside;
+         kind != Finding::Kind::outside && kind != Finding::Kind::software;
 }
 
 void tell_facts(const TokenReport& report, Output& out) {
@@ -56,9 +56,9 @@ void tell_findings(const TokenReport& report, bool all, Output& out) {
   }
   table.print(out);
   out.set("findings", list);
-  for (const auto kind :
-       {Finding::Kind::good, Finding::Kind::missing, Finding::Kind::differs, Finding::Kind::pending,
-        Finding::Kind::orphan, Finding::Kind::foreign, Finding::Kind::outside})
+  for (const auto kind : {Finding::Kind::good, Finding::Kind::missing, Finding::Kind::differs,
+                          Finding::Kind::pending, Finding::Kind::orphan, Finding::Kind::foreign,
+                          Finding::Kind::outside, Finding::Kind::software})
     out.set(word_of(kind), json_integer(static_cast<json_int_t>(count(report, kind))));
   out.line(std::to_string(count(report, Finding::Kind::good)) + " versions usable, " +
            std::to_string(count(report, Finding::Kind::missing)) + " missing in the token, " +
@@ -66,7 +66,8 @@ void tell_findings(const TokenReport& report, bool all, Output& out) {
            std::to_string(count(report, Finding::Kind::pending)) + " pending, " +
            std::to_string(count(report, Finding::Kind::orphan)) + " orphans, " +
            std::to_string(count(report, Finding::Kind::foreign)) + " keys of others, " +
-           std::to_string(count(report, Finding::Kind::outside)) + " versions outside");
+           std::to_string(count(report, Finding::Kind::outside)) + " versions outside, " +
+           std::to_string(count(report, Finding::Kind::software)) + " in the database");
 }
 
 int verdict(const TokenReport& report) {

@@ -52,6 +52,8 @@ Result<KeystoreAccess> keystore_access(const Conf& conf, const std::string& give
     if (!errors.lines.empty()) return Error(ErrorKind::configuration, errors.lines.front());
     access.trustee = std::move(settings.trustee);
     access.hsm = std::move(settings.hsm);
+    // What the configuration says of its own provider.
+    if (!given.empty() && !given.starts_with("hsm:")) access.hsm.metadata_uri.clear();
     access.trustee.user = {conf.uid, conf.gid, conf.serving_user};
     if (!access.uri.starts_with("hsm:") || !access.hsm.previous_uri.starts_with("jceks:"))
       return access;

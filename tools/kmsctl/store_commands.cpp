@@ -53,6 +53,9 @@ Result<KeystoreAccess> store_access(const Invocation& call, std::size_t argument
   if (!conf.ok()) return std::move(conf).error();
   auto access =
       keystore_access(*conf, argument < call.arguments.size() ? call.arguments[argument] : "", {});
+  // Of a provider hsm:// it is where the metadata are.
+  if (access.ok() && access->uri.starts_with("hsm:") && !access->hsm.metadata_uri.empty())
+    access->uri = access->hsm.metadata_uri;
   if (access.ok() && !access->uri.starts_with("trustee:"))
     return Error(ErrorKind::configuration, access->uri + ": is no key store in a database");
   return access;

@@ -11,6 +11,7 @@
 #include "keystore/checks.h"
 #include "keystore/jceks/alias.h"
 #include "keystore/pkcs11/store.h"
+#include "keystore/pkcs11/token_objects.h"
 #include "pkcs11/apart.h"
 
 namespace kms::pkcs11 {

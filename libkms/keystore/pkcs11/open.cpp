@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "keystore/pkcs11/pkcs11_store.h"
+#include "keystore/pkcs11/shared.h"
 #include "keystore/pkcs11/store.h"
 #include "pkcs11/apart.h"
 
@@ -50,6 +51,13 @@ Result<std::unique_ptr<TokenStore>> open_token_store(StoreOptions options, Logge
                                                      bool check_only) {
   auto uri = parse_store_uri(options.uri);
   if (!uri.ok()) return std::move(uri).error();
+  if (uri->path.empty())
+    return Error(ErrorKind::configuration, options.uri + " has no file of metadata");
+  if (!options.hsm.metadata_uri.empty())
+    return Error(ErrorKind::configuration,
+                 options.uri +
+                     " names a file for the metadata, and hadoop.kms.hsm.metadata.uri a "
+                     "store; one of them says where they are");
   auto access = TokenAccess::read(options.hsm, *uri->profile);
   if (!access.ok()) return std::move(access).error();
   if (check_only)
@@ -68,6 +76,10 @@ Result<std::unique_ptr<TokenStore>> open_token_store(StoreOptions options, Logge
 
 Result<std::unique_ptr<KeyStore>> open_store(StoreOptions options, Logger& logger,
                                              bool check_only) {
+  auto uri = parse_store_uri(options.uri);
+  if (!uri.ok()) return std::move(uri).error();
+  if (uri->path.empty())
+    return open_shared_store(std::move(options), *uri->profile, logger, check_only);
   auto store = open_token_store(std::move(options), logger, check_only);
   if (!store.ok()) return std::move(store).error();
   return std::unique_ptr<KeyStore>(std::move(*store));

@@ -14,9 +14,11 @@
 #include "core/result.h"
 #include "keystore/keystore.h"
 #include "keystore/pkcs11/options.h"
+#include "keystore/postgres/options.h"
 
-// Keys that never leave a PKCS#11 token. The token has the material, a local file the rest: names,
-// versions, attributes, and which object of the token is which version.
+// Keys that never leave a PKCS#11 token. The token has the material; a local file, or a store that
+// nodes share, the rest: names, versions, attributes, and which object of the token is which
+// version.
 namespace kms::pkcs11 {
 
 // The keystore that keys were adopted from, whose versions go on opening EEKs (adopt_keys).
@@ -27,16 +29,18 @@ struct PreviousKeystore {
 };
 
 struct StoreOptions {
-  std::string uri;  // hsm://PROFILE@/PATH
+  std::string uri;  // hsm://PROFILE@/PATH, or hsm://PROFILE with hsm.metadata_uri
   StoreTokenOptions hsm;
   PreviousKeystore previous;
+  TrusteeOptions trustee;  // of hsm.metadata_uri
   int lock_timeout_ms = 30000;
   uid_t owner_uid = static_cast<uid_t>(-1);  // owner of files made by a root parent; -1: leave
   gid_t owner_gid = static_cast<gid_t>(-1);
   std::string user_name;  // of owner_uid; a check tries the token as this user
 };
 
-// The file of "hsm://thales@/PATH". Errors (configuration): another form, an unknown profile.
+// The file of "hsm://thales@/PATH"; empty for "hsm://thales". Errors (configuration): another form,
+// an unknown profile.
 Result<std::string> path_of_uri(std::string_view uri);
 
 // Reads the file of metadata; a missing one is made, unless check_only. With check_only a
@@ -48,13 +52,14 @@ Result<std::unique_ptr<KeyStore>> open_store(StoreOptions options, Logger& logge
 // An object of the token, or a version of the file, and what it has on the other side.
 struct Finding {
   enum class Kind {
-    good,     // both sides
-    missing,  // a version without its object: what it encrypted is lost
-    differs,  // its object has another label, type or value
-    pending,  // of a creation or deletion that was interrupted
-    orphan,   // an object that this file made and does not know
-    foreign,  // an object of some other store; never touched
-    outside,  // a version that is in the previous keystore
+    good,      // both sides
+    missing,   // a version without its object: what it encrypted is lost
+    differs,   // its object has another label, type or value
+    pending,   // of a creation or deletion that was interrupted
+    orphan,    // an object that this file made and does not know
+    foreign,   // an object of some other store; never touched
+    outside,   // a version that is in the previous keystore
+    software,  // a version that has its key in the shared store
   };
   Kind kind = Kind::good;
   std::string label, id;  // id in hexadecimal digits

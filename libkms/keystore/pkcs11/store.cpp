@@ -3,7 +3,6 @@
 #include "keystore/pkcs11/store.h"
 
 #include "core/clock.h"
-#include "crypto/random.h"
 #include "keystore/jceks/alias.h"
 
 namespace kms::pkcs11 {
@@ -30,8 +29,10 @@ TokenStore::TokenStore(StoreOptions options, TokenAccess access, Logger& logger,
              std::make_shared<PinGuard>()),
       previous_(options_.previous, file_.path(), logger),
       uses_({options_.owner_uid, options_.owner_gid}, logger),
-      queue_(options_.hsm.eek_queue,
-             [this](const VersionPtr& kek, std::size_t count) { return make_eeks(kek, count); }) {}
+      eeks_(token_),
+      queue_(options_.hsm.eek_queue, [this](const VersionPtr& kek, std::size_t count) {
+        return eeks_.make(kek, {token_version(kek).key, nullptr}, count);
+      }) {}
 
 TokenStore::~TokenStore() {
   detach();
@@ -154,89 +155,32 @@ Result<std::vector<Eek>> TokenStore::generate_eeks(std::string_view name, std::s
   return std::vector<Eek>();
 }
 
-Result<std::vector<Eek>> TokenStore::make_eeks(const VersionPtr& kek, std::size_t count) {
-  std::vector<Eek> eeks;
-  const auto& key = token_version(kek).key;
-  const std::size_t size = static_cast<std::size_t>(key->bits) / 8;  // a DEK is as long as its KEK
-  Bytes counters;
-  eeks.reserve(count);
-  for (std::size_t i = 0; i < count; ++i) {
-    Eek& eek = eeks.emplace_back();
-    eek.wrapped_by = kek;
-    KMS_TRY(fill_public(eek.iv));
-    KMS_TRY(append_eek_counters(eek.iv, size, counters));
-  }
-  auto stream = token_.encrypt(key, counters);
-  if (!stream.ok()) return std::move(stream).error();
-  const std::size_t step = counters.size() / count;
-  Secret dek(size);
-  for (std::size_t i = 0; i < count; ++i) {
-    KMS_TRY(fill_private({dek.data(), size}));
-    eeks[i].material.resize(size);
-    eek_xor(dek.view(), stream->view().subspan(i * step, size), eeks[i].material);
-  }
-  return eeks;
+// Its material, where the version is in the previous keystore.
+Result<EekKey> TokenStore::eek_key(const VersionPtr& version) {
+  const TokenVersion& own = token_version(version);
+  if (!own.outside()) return EekKey{own.key, nullptr};
+  auto found = previous_.find(own);
+  if (!found.ok()) return std::move(found).error();
+  return EekKey{nullptr, {*found, &(*found)->material}};
 }
 
 Result<Secret> TokenStore::decrypt_eek(const VersionPtr& kek, ByteView iv, ByteView eek) {
   uses_.note(kek->version_name);
-  if (token_version(kek).outside()) {
-    auto found = previous_.find(token_version(kek));
-    if (!found.ok()) return std::move(found).error();
-    return KeyStore::decrypt_eek(*found, iv, eek);
-  }
-  Bytes counters;
-  KMS_TRY(append_eek_counters(iv, eek.size(), counters));
-  auto stream = token_.encrypt(token_version(kek).key, counters);
-  if (!stream.ok()) return std::move(stream).error();
-  Secret dek(eek.size());
-  eek_xor(eek, stream->view().first(eek.size()), {dek.data(), dek.size()});
-  return dek;
+  auto key = eek_key(kek);
+  if (!key.ok()) return std::move(key).error();
+  return eeks_.decrypt(*key, iv, eek);
 }
 
-// What is laid over EEKs whose counters these are, each from a whole block on.
-Result<Secret> TokenStore::keystream(const TokenVersion& kek, const Bytes& counters,
-                                     std::span<const WrappedDek> eeks) {
-  if (!kek.outside()) return token_.encrypt(kek.key, counters);
-  auto found = previous_.find(kek);
-  if (!found.ok()) return std::move(found).error();
-  auto cipher = EekCipher::create((*found)->material.view());
-  if (!cipher.ok()) return std::move(cipher).error();
-  Secret stream(counters.size());
-  const Bytes zeros(counters.size());
-  std::size_t at = 0;
-  for (const WrappedDek& eek : eeks) {
-    const std::size_t size = (eek.material.size() + kBlock - 1) / kBlock * kBlock;
-    KMS_TRY(cipher->crypt(eek.iv, ByteView(zeros).subspan(at, size), {stream.data() + at, size}));
-    at += size;
-  }
-  return stream;
-}
-
-// The DEK itself never stands in memory: both keystreams are laid over the EEK.
 Result<void> TokenStore::reencrypt_eeks(const VersionPtr& from, const VersionPtr& to,
                                         std::span<WrappedDek> eeks) {
-  Bytes counters;
-  for (const WrappedDek& eek : eeks)
-    KMS_TRY(append_eek_counters(eek.iv, eek.material.size(), counters));
-  if (from == to) return {};
+  if (from == to) return TokenEeks::check(eeks);
   uses_.note(from->version_name);
   uses_.note(to->version_name);
-  auto old_stream = keystream(token_version(from), counters, eeks);
-  if (!old_stream.ok()) return std::move(old_stream).error();
-  auto new_stream = token_.encrypt(token_version(to).key, counters);
-  if (!new_stream.ok()) return std::move(new_stream).error();
-  std::size_t at = 0;
-  Secret both;
-  for (WrappedDek& eek : eeks) {
-    const std::size_t size = eek.material.size();
-    if (both.size() != size) both = Secret(size);
-    eek_xor(old_stream->view().subspan(at, size), new_stream->view().subspan(at, size),
-            {both.data(), size});
-    eek_xor(eek.material, both.view(), eek.material);
-    at += (size + kBlock - 1) / kBlock * kBlock;
-  }
-  return {};
+  auto old_key = eek_key(from);
+  if (!old_key.ok()) return std::move(old_key).error();
+  auto new_key = eek_key(to);
+  if (!new_key.ok()) return std::move(new_key).error();
+  return eeks_.reencrypt(*old_key, *new_key, eeks);
 }
 
 }  // namespace kms::pkcs11

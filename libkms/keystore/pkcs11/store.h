@@ -9,6 +9,7 @@
 #include "keystore/pkcs11/metadata_file.h"
 #include "keystore/pkcs11/pkcs11_store.h"
 #include "keystore/pkcs11/previous.h"
+#include "keystore/pkcs11/token_eeks.h"
 #include "keystore/pkcs11/uri.h"
 #include "keystore/pkcs11/uses.h"
 #include "pkcs11/access.h"
@@ -56,17 +57,12 @@ class TokenStore final : public KeyStore {
                               std::span<WrappedDek> eeks) override;
 
  private:
-  Result<std::vector<Eek>> make_eeks(const VersionPtr& kek, std::size_t count);
+  Result<EekKey> eek_key(const VersionPtr& version);
   void now_and_then(const std::function<void()>& work) noexcept;
-  Result<Secret> keystream(const TokenVersion& kek, const Bytes& counters,
-                           std::span<const WrappedDek> eeks);
 
   // store_write.cpp
   Result<VersionPtr> add_version(const WriteLock::Turn& turn, StatePtr base,
                                  const KeyRecord& before, const Approval& approval);
-  Result<void> make_object(KeyRef& key);
-  Result<bool> destroy_object(const std::string& id, const std::string& label);
-  Result<void> able_to_change() const;
   void mend_pending();
   bool mend(const Pending& pending);
 
@@ -82,14 +78,12 @@ class TokenStore final : public KeyStore {
   Token token_;
   Previous previous_;
   Uses uses_;
+  TokenEeks eeks_;
   EekQueue queue_;
   std::int64_t next_mending_ms_ = 0;
 };
 
 Result<std::unique_ptr<TokenStore>> open_token_store(StoreOptions options, Logger& logger,
                                                      bool check_only);
-// Whether the HSM makes such keys. Errors: unsupported, invalid_key_length, in the words of the
-// JDK's key generators where they have some.
-Result<void> check_kind(const std::string& cipher, std::int32_t bits);
 
 }  // namespace kms::pkcs11

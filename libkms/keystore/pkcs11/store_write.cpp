@@ -6,7 +6,7 @@
 #include "core/clock.h"
 #include "keystore/jceks/alias.h"
 #include "keystore/pkcs11/store.h"
-#include "pkcs11/library.h"
+#include "keystore/pkcs11/token_objects.h"
 
 namespace kms::pkcs11 {
 namespace {
@@ -18,12 +18,6 @@ constexpr std::int64_t kMendEveryMs = 10'000;
 constexpr std::int64_t kLateMs = 3'600'000;
 // An older note may come from a restored backup, and the object be in use: people decide.
 constexpr std::int64_t kOldMs = 24 * kLateMs;
-
-Error refused_material() {
-  return Error(ErrorKind::unsupported,
-               "The keys of this KMS are made in the HSM and never leave it; key material from "
-               "outside is not taken");
-}
 
 void forget_pending(State& state, const std::string& id) {
   std::erase_if(state.pending, [&](const Pending& each) { return each.id == id; });
@@ -39,43 +33,6 @@ KeyRecord with_version(const KeyRecord& before, TokenVersionPtr version) {
 }
 
 }  // namespace
-
-Result<void> check_kind(const std::string& cipher, std::int32_t bits) {
-  std::string family = cipher.substr(0, cipher.find('/'));
-  for (char& c : family) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;
-  if (family != "aes")
-    return Error(ErrorKind::unsupported,
-                 "The HSM keystore makes AES keys only, not '" + cipher + "'");
-  if (bits == 128 || bits == 192 || bits == 256) return {};
-  return Error(ErrorKind::invalid_key_length, "Wrong keysize: must be equal to 128, 192 or 256");
-}
-
-Result<void> TokenStore::able_to_change() const {
-  if (check_only_) return Error(ErrorKind::unsupported, "The keystore was opened for a check only");
-  if (token_.ready()) return {};
-  Error error(ErrorKind::unavailable, "The HSM cannot serve now, so no key can be changed");
-  error.retry_after_s = 2;
-  return error;
-}
-
-Result<void> TokenStore::make_object(KeyRef& key) {
-  const auto made = std::make_shared<KeyRef>(key);
-  KMS_TRY(token_.run("C_GenerateKey",
-                     [made](const Session& session) { return generate_key(session, *made); }));
-  key = *made;
-  return {};
-}
-
-// False: somebody else's object has the id.
-Result<bool> TokenStore::destroy_object(const std::string& id, const std::string& label) {
-  const auto differs = std::make_shared<bool>(false);
-  KMS_TRY(token_.run("C_DestroyObject", [differs, id, label](const Session& session) {
-    const CK_RV rv = destroy_key(session, id, label);
-    *differs = rv == kKeyDiffers;
-    return *differs ? CKR_OK : rv;
-  }));
-  return !*differs;
-}
 
 // Note, object, file. The new version comes after those that the record says it has.
 Result<VersionPtr> TokenStore::add_version(const WriteLock::Turn& turn, StatePtr base,
@@ -94,7 +51,7 @@ Result<VersionPtr> TokenStore::add_version(const WriteLock::Turn& turn, StatePtr
   noted.pending.push_back({*id, key.label, false, now_ms()});
   auto with_note = file_.write(turn, *base, std::move(noted), nullptr, {});
   if (!with_note.ok()) return std::move(with_note).error();
-  KMS_TRY(make_object(key));
+  KMS_TRY(make_object(token_, key));
   version->key = std::make_shared<const KeyRef>(std::move(key));
 
   State next = **with_note;
@@ -105,7 +62,7 @@ Result<VersionPtr> TokenStore::add_version(const WriteLock::Turn& turn, StatePtr
   // Where the new file is in place after all, though not durable, its object must stay.
   if (file_.latest()->file != (*with_note)->file) return std::move(written).error();
   // Else poll() does what cannot be done now.
-  if (auto gone = destroy_object(*id, version->version_name); gone.ok())
+  if (auto gone = destroy_object(token_, *id, version->version_name); gone.ok())
     (void)file_.write(turn, **with_note, *base, nullptr, {}).ok();
   return std::move(written).error();
 }
@@ -122,7 +79,7 @@ Result<VersionPtr> TokenStore::create(std::string_view name, const KeyOptions& o
   auto seen = file_.state();
   if (!seen.ok()) return std::move(seen).error();
   KMS_TRY(check_free(**seen));
-  KMS_TRY(able_to_change());
+  KMS_TRY(able_to_change(token_, check_only_));
   auto metadata = std::make_shared<KeyMetadata>();
   metadata->name = name;
   metadata->cipher = options.cipher;
@@ -153,7 +110,7 @@ Result<VersionPtr> TokenStore::roll(std::string_view name, const Secret* materia
   auto seen = file_.state();
   if (!seen.ok()) return std::move(seen).error();
   if (auto known = find(**seen); !known.ok()) return std::move(known).error();
-  KMS_TRY(able_to_change());
+  KMS_TRY(able_to_change(token_, check_only_));
   WriteLock::Turn turn(file_.lock());
   KMS_TRY(turn.take());
   auto base = file_.writable_base();
@@ -164,7 +121,7 @@ Result<VersionPtr> TokenStore::roll(std::string_view name, const Secret* materia
 }
 
 Result<VersionPtr> TokenStore::adopt(KeyRecord record) {
-  KMS_TRY(able_to_change());
+  KMS_TRY(able_to_change(token_, check_only_));
   WriteLock::Turn turn(file_.lock());
   KMS_TRY(turn.take());
   auto base = file_.writable_base();
@@ -183,7 +140,7 @@ Result<void> TokenStore::remove(std::string_view name, const Approval& approval)
   auto seen = file_.state();
   if (!seen.ok()) return std::move(seen).error();
   if ((*seen)->find(alias.view()) == nullptr) return missing();
-  KMS_TRY(able_to_change());
+  KMS_TRY(able_to_change(token_, check_only_));
   WriteLock::Turn turn(file_.lock());
   KMS_TRY(turn.take());
   auto base = file_.writable_base();
@@ -200,7 +157,7 @@ Result<void> TokenStore::remove(std::string_view name, const Approval& approval)
   if (!written.ok()) return std::move(written).error();
   State cleaned = **written;
   for (const TokenVersionPtr& version : objects) {
-    auto gone = destroy_object(version->key->id, version->key->label);
+    auto gone = destroy_object(token_, version->key->id, version->key->label);
     if (!gone.ok()) break;  // poll() goes on
     forget_pending(cleaned, version->key->id);
   }
@@ -212,13 +169,10 @@ Result<void> TokenStore::remove(std::string_view name, const Approval& approval)
 bool TokenStore::mend(const Pending& pending) {
   const std::int64_t age = now_ms() - pending.since_ms;
   if (age > kOldMs) return false;
-  const auto there = std::make_shared<bool>(false);
-  const auto found = token_.run("C_FindObjects", [there, pending](const Session& session) {
-    return has_key(session, pending.id, *there);
-  });
-  if (!found.ok()) return false;
+  const auto there = has_object(token_, pending.id);
+  if (!there.ok()) return false;
   if (!*there) return pending.destroy || age > kLateMs;
-  auto gone = destroy_object(pending.id, pending.label);
+  auto gone = destroy_object(token_, pending.id, pending.label);
   if (!gone.ok()) {
     log(LogLevel::error, "KMS0156",
         "the object " + pending.label +

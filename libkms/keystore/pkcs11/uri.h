@@ -8,10 +8,10 @@
 
 namespace kms::pkcs11 {
 
-// hsm://PROFILE@/PATH taken apart. Errors: configuration.
+// hsm://PROFILE@/PATH, or hsm://PROFILE, taken apart. Errors: configuration.
 struct StoreUri {
   const Profile* profile;
-  std::string path;
+  std::string path;  // empty: there is none
 };
 Result<StoreUri> parse_store_uri(std::string_view uri);
 

@@ -17,7 +17,7 @@ Error no_support(const std::string& uri) {
 }  // namespace
 
 Result<std::unique_ptr<KeyStore>> open_trustee_store(const std::string& uri, const TrusteeOptions&,
-                                                     Logger&, bool) {
+                                                     Logger&, bool, VersionMaker) {
   return no_support(uri);
 }
 

@@ -6,7 +6,9 @@
 #include "core/clock.h"
 #include "crypto/base64.h"
 #include "crypto/random.h"
+#include "keystore/key_reference.h"
 #include "keystore/postgres/statements.h"
+#include "records/records.h"
 
 namespace kms::postgres {
 namespace {
@@ -229,8 +231,25 @@ Result<void> BulkAccess::insert(const std::vector<const KeyRecord*>& keys) {
                         [&](std::size_t i, Params& to) {
                           add_version_row(to, *versions[i].first, *versions[i].second);
                         }));
+    KMS_TRY(forget_notes(keys));
     return note_changes(rows);
   });
+}
+
+// A key that comes back needs its objects again, which a deletion may have left to be destroyed.
+Result<void> BulkAccess::forget_notes(const std::vector<const KeyRecord*>& keys) {
+  for (const KeyRecord* key : keys) {
+    for (const KeyRecord::Version& version : key->versions) {
+      const ByteView content = version.material.view();
+      if (!is_reference(content, key->metadata.bit_length)) continue;
+      auto reference = parse_reference(content);
+      if (!reference.ok()) return std::move(reference).error();
+      auto gone = run("DELETE FROM kms_record WHERE kind = $1 AND number = $2",
+                      Params().text(kHsmPending).number(note_number(reference->id)));
+      if (!gone.ok()) return std::move(gone).error();
+    }
+  }
+  return {};
 }
 
 // As TrusteeStore::Write does for one: numbers of a shard in a row, and their lines.

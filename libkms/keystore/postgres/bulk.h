@@ -55,6 +55,7 @@ class BulkAccess {
   Result<void> open_versions(const std::vector<KeyRow>& rows, std::vector<KeyRecord>& keys,
                              const Damage& damage);
   Result<StoredKey> sealed(const KeyRecord& key) const;
+  Result<void> forget_notes(const std::vector<const KeyRecord*>& keys);
   Result<void> note_changes(const std::vector<StoredKey>& keys);
 
   std::unique_ptr<Connection> connection_;

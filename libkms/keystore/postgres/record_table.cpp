@@ -21,6 +21,13 @@ std::string record_name(std::string_view kind, std::int64_t number) {
   return std::string(kind) + " " + std::to_string(number);
 }
 
+Params params_of(const RecordRow& row) {
+  Params params;
+  params.text(row.kind).number(row.number).number(row.expires_ms).number(row.revision);
+  params.bytes(row.sealed).bytes(row.wrapped_key).text(row.seal_id);
+  return params;
+}
+
 Result<RecordPtr> usable(const CachedRecordPtr& found) {
   if (found == nullptr) return RecordPtr();
   if (found->broken.has_value()) return *found->broken;
@@ -28,6 +35,13 @@ Result<RecordPtr> usable(const CachedRecordPtr& found) {
 }
 
 }  // namespace
+
+Result<Rows> insert_record(Connection& connection, const RecordRow& row) {
+  return connection.run(
+      "INSERT INTO kms_record (kind, number, expires_ms, revision, sealed, wrapped_key, seal_id)"
+      " VALUES ($1, $2, $3, $4, $5, $6, $7)",
+      params_of(row));
+}
 
 CachedRecordPtr RecordCache::find(std::uint64_t hash, std::string_view name) const {
   const std::shared_lock hold(mutex_);
@@ -156,19 +170,11 @@ Result<bool> TrusteeStore::RecordTable::put(std::string_view kind, const Record&
         if (auto sealed = store_.vault()->seal_record(row, record.content); !sealed.ok())
           return std::move(sealed).error();
         write.sealed_by(row.seal_id);
-        Params params;
-        params.text(kind).number(row.number).number(row.expires_ms).number(row.revision);
-        params.bytes(row.sealed).bytes(row.wrapped_key).text(row.seal_id);
-        if (record.revision == 0)
-          return connection.run(
-              "INSERT INTO kms_record (kind, number, expires_ms, revision, sealed, wrapped_key, "
-              "seal_id)"
-              " VALUES ($1, $2, $3, $4, $5, $6, $7)",
-              params);
+        if (record.revision == 0) return insert_record(connection, row);
         return connection.run(
             "UPDATE kms_record SET expires_ms = $3, revision = $4, sealed = $5, wrapped_key = $6,"
             " seal_id = $7 WHERE kind = $1 AND number = $2 AND revision = $8",
-            params.number(record.revision));
+            params_of(row).number(record.revision));
       });
 }
 

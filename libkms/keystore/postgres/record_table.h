@@ -37,6 +37,8 @@ class RecordCache {
   std::unordered_map<std::uint64_t, CachedRecordPtr> records_;
 };
 
+Result<Rows> insert_record(Connection& connection, const RecordRow& row);
+
 // The rows of kms_record.
 class TrusteeStore::RecordTable final : public Records {
  public:

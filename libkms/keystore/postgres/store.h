@@ -27,6 +27,7 @@ struct StoreAccess {
   ServerOptions server;
   std::shared_ptr<seal::Keyring> seal;
   TrusteeOptions options;
+  VersionMaker maker;  // empty: every version has its material here
 };
 Result<StoreAccess> store_access(const std::string& uri, const TrusteeOptions& options);
 // One connection for a tool or a check, without the look at the schema.
@@ -100,12 +101,21 @@ class TrusteeStore final : public KeyStore {
   Result<void> update_row(Connection& connection, KeyRow& row);
   Result<KeyRow> new_row(std::string name, const KeyOptions& options, std::int64_t created_ms,
                          std::int32_t versions) const;
+  // content: of the version, where it is one that is made now.
   Result<void> insert(const KeyRow& row, const std::vector<VersionRow>& versions,
-                      const VersionPtr& fresh, const Approval& approval);
+                      const VersionPtr& fresh, const Secret* content, const Approval& approval);
 
   Result<void> hide(std::string_view asked, std::optional<std::int64_t> deleted_ms,
                     const Approval& approval);
   Result<DeletedKey> deleted_of(const KeyRow& row);
+
+  // Versions whose keys are in a token (store_reference.cpp).
+  Result<VersionPtr> version_for(const KeyRow& row, std::int32_t number, Secret content) const;
+  Result<void> check_content(std::int32_t bits, const Secret& content) const;
+  Result<void> take_note(Connection& connection, const KeyRow& row, std::int32_t number,
+                         const Secret& content) const;
+  Result<void> leave_notes(Connection& connection, const KeyRow& row, Write& write);
+  Result<void> check_all_here(std::string_view name);
 
   // Sealing keys (store_seal.cpp).
   Result<void> open_vault(Connection& connection);

@@ -54,6 +54,7 @@ Result<void> TrusteeStore::purge(std::string_view asked, const Approval& approva
       return Error(ErrorKind::invalid_argument, "Key " + std::string(asked) +
                                                     " was deleted less than " +
                                                     std::to_string(days) + " days ago");
+    KMS_TRY(leave_notes(connection, *row, write));
     for (const char* statement :
          {"DELETE FROM kms_key_version WHERE name = $1", "DELETE FROM kms_key WHERE name = $1"}) {
       auto done = connection.run(statement, Params().text(row->name));

@@ -104,14 +104,16 @@ Result<CachedKeyPtr> TrusteeStore::open_rows(const Rows& rows, std::string_view 
     CachedKey::Version version;
     version.number = stored.version;
     auto material = safe->open_version(row, stored);
-    if (material.ok()) {
-      version.version = std::make_shared<const KeyVersion>(
-          KeyVersion{row.name, version_name(row.name, stored.version), std::move(*material)});
-    } else if (material.error().kind == ErrorKind::unavailable) {
+    if (!material.ok() && material.error().kind == ErrorKind::unavailable)
       return std::move(material).error();
-    } else {
-      version.broken = damaged(material.error());
-    }
+    auto opened = material.ok() ? version_for(row, stored.version, std::move(*material))
+                                : Result<VersionPtr>(material.error());
+    if (opened.ok())
+      version.version = std::move(*opened);
+    else if (opened.error().kind == ErrorKind::configuration)
+      version.broken = opened.error();  // not ours, as each use of it says
+    else
+      version.broken = damaged(opened.error());
     key->versions.push_back(std::move(version));
   }
   return CachedKeyPtr(std::move(key));

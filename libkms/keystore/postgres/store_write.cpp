@@ -8,6 +8,7 @@
 #include "keystore/checks.h"
 #include "keystore/jceks/alias.h"
 #include "keystore/jceks/keygen.h"
+#include "keystore/key_reference.h"
 #include "keystore/postgres/statements.h"
 #include "keystore/postgres/write.h"
 
@@ -21,11 +22,6 @@ Result<void> check_no_nul(const std::string& cipher,
   for (const auto& [name, value] : attributes) nul = nul || name.find('\0') != std::string::npos;
   if (!nul) return {};
   return Error(ErrorKind::invalid_argument, "The key's options have a NUL character");
-}
-
-VersionPtr fresh_version(const std::string& name, std::int32_t number, const Secret& material) {
-  return std::make_shared<const KeyVersion>(
-      KeyVersion{name, version_name(name, number), material.clone()});
 }
 
 Result<void> insert_version(Connection& connection, const std::string& name,
@@ -58,7 +54,8 @@ Result<KeyRow> TrusteeStore::new_row(std::string name, const KeyOptions& options
 }
 
 Result<void> TrusteeStore::insert(const KeyRow& row, const std::vector<VersionRow>& versions,
-                                  const VersionPtr& fresh, const Approval& approval) {
+                                  const VersionPtr& fresh, const Secret* content,
+                                  const Approval& approval) {
   Write write(*this, row.name, approval);
   write.sealed_by(row.seal_id);
   return write.run([&](Connection& connection) -> Result<VersionPtr> {
@@ -70,6 +67,7 @@ Result<void> TrusteeStore::insert(const KeyRow& row, const std::vector<VersionRo
     KMS_TRY(insert_rows(
         connection, KMS_VERSION_INSERT, kVersionInsertColumns, versions.size(),
         [&](std::size_t i, Params& to) { add_version_row(to, row.name, versions[i]); }));
+    if (content != nullptr) KMS_TRY(take_note(connection, row, 0, *content));
     return fresh;
   });
 }
@@ -93,7 +91,7 @@ Result<VersionPtr> TrusteeStore::create(std::string_view name, const KeyOptions&
                                     ": it was deleted, and is kept until it is purged");
   if ((*known)->metadata != nullptr || (*known)->broken.has_value())
     return Error(ErrorKind::io, "Key " + std::string(name) + " already exists in " + uri());
-  KMS_TRY(jceks::check_length(options.bit_length, *material));
+  KMS_TRY(check_content(options.bit_length, *material));
   const auto safe = vault();
   if (safe == nullptr) return no_vault();
   auto row = new_row(std::string(name), options, now_ms(), 1);
@@ -101,8 +99,9 @@ Result<VersionPtr> TrusteeStore::create(std::string_view name, const KeyOptions&
   KMS_TRY(safe->seal(*row));
   auto sealed = safe->seal_version(*row, 0, row->created_ms, *material);
   if (!sealed.ok()) return std::move(sealed).error();
-  const VersionPtr fresh = fresh_version(row->name, 0, *material);
-  KMS_TRY(insert(*row, {std::move(*sealed)}, fresh, approval));
+  auto fresh = version_for(*row, 0, material->clone());
+  if (!fresh.ok()) return fresh;
+  KMS_TRY(insert(*row, {std::move(*sealed)}, *fresh, material, approval));
   return fresh;
 }
 
@@ -110,6 +109,10 @@ Result<void> TrusteeStore::import_key(const KeyMetadata& metadata,
                                       std::span<const VersionPtr> versions) {
   KMS_TRY(check_import(metadata, versions));
   KMS_TRY(check_no_nul(metadata.cipher, metadata.attributes));
+  for (const VersionPtr& version : versions)
+    if (has_reference_tag(version->material.view()))
+      return Error(ErrorKind::invalid_argument,
+                   version->version_name + " is no key: its material is a reference to one");
   auto known = find(metadata.name);  // opens the vault as well
   if (!known.ok()) return std::move(known).error();
   const auto safe = vault();
@@ -126,12 +129,13 @@ Result<void> TrusteeStore::import_key(const KeyMetadata& metadata,
     if (!one.ok()) return std::move(one).error();
     sealed.push_back(std::move(*one));
   }
-  return insert(*row, sealed, nullptr, {});
+  return insert(*row, sealed, nullptr, nullptr, {});
 }
 
 Result<VersionPtr> TrusteeStore::roll(std::string_view asked, const Secret* material,
                                       const Approval& approval) {
   const std::string name = folded(asked);
+  KMS_TRY(check_all_here(name));
   Secret generated;
   VersionPtr made;
   Write write(*this, name, approval);
@@ -153,15 +157,17 @@ Result<VersionPtr> TrusteeStore::roll(std::string_view asked, const Secret* mate
       generated = std::move(*fresh);
     }
     const Secret& used = material != nullptr ? *material : generated;
-    KMS_TRY(jceks::check_length(row->bit_length, used));
+    KMS_TRY(check_content(row->bit_length, used));
     const std::int32_t number = row->versions++;
     auto version = vault()->seal_version(*row, number, now_ms(), used);
     if (!version.ok()) return std::move(version).error();
     write.sealed_by(version->seal_id);
     KMS_TRY(update_row(connection, *row));
     KMS_TRY(insert_version(connection, name, *version));
-    made = fresh_version(name, number, used);
-    return made;
+    KMS_TRY(take_note(connection, *row, number, used));
+    auto fresh = version_for(*row, number, used.clone());
+    if (fresh.ok()) made = *fresh;
+    return fresh;
   }));
   return made;
 }

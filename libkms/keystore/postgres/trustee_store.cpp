@@ -189,9 +189,10 @@ Result<void> upgrade(Connection& connection, const StoreAccess& access, bool ini
 
 Result<std::unique_ptr<KeyStore>> open_trustee_store(const std::string& uri,
                                                      const TrusteeOptions& options, Logger& logger,
-                                                     bool check_only) {
+                                                     bool check_only, VersionMaker maker) {
   auto access = postgres::store_access(uri, options);
   if (!access.ok()) return std::move(access).error();
+  access->maker = std::move(maker);
   auto unsafe = postgres::check_store(*access, check_only);
   if (const std::string& why = unsafe.ok() ? *unsafe : unsafe.error().message; !why.empty()) {
     // Of a server that runs and reads its configuration anew a database that is away, or that lost

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -11,13 +12,18 @@
 
 namespace kms {
 
+// Of a store on top of this one whose keys are in a token: makes what is given out as a version of
+// what is sealed as it, either material or a KeyReference. Without one, versions with references
+// are refused, and none can be made.
+using VersionMaker = std::function<Result<VersionPtr>(KeyVersion sealed, std::int32_t bits)>;
+
 // Opens the key store in PostgreSQL that the URI names. Reads passwords and keys from their files,
 // as whoever opens it. With check_only the store is not changed, and a database that is out of
 // reach is an error; else that is a warning, since a server that only reads its configuration anew
 // must not stop for it.
 Result<std::unique_ptr<KeyStore>> open_trustee_store(const std::string& uri,
                                                      const TrusteeOptions& options, Logger& logger,
-                                                     bool check_only);
+                                                     bool check_only, VersionMaker maker = {});
 
 // The schema of a store, for the operator's tool.
 struct TrusteeStatus {

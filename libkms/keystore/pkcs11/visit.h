@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "keystore/pkcs11/pkcs11_store.h"
+#include "pkcs11/access.h"
+#include "pkcs11/library.h"
+
+namespace kms::pkcs11 {
+
+// A login for as long as the object lives, of a process that serves nothing and ends soon.
+class Visit {
+ public:
+  static Result<std::unique_ptr<Visit>> open(const StoreOptions& options, const Profile& profile);
+  ~Visit() { library->C_Finalize(nullptr); }
+  Visit(const Visit&) = delete;
+  Visit& operator=(const Visit&) = delete;
+
+  Session session() const { return {library.operator->(), login.session}; }
+  Result<std::vector<TokenKey>> keys() const;  // every AES key of the token
+
+  Library library;
+  std::string library_file;
+  Login login;
+
+ private:
+  Visit(Library l, std::string file) : library(l), library_file(std::move(file)) {}
+};
+
+void tell_facts(const Visit& visit, TokenReport& report);
+// Whether the object of a version is there: good, missing, differs.
+Finding look_at_object(const Visit& visit, const KeyRef& key);
+
+// What a store knows of the objects in the token, by their ids.
+struct KnownObjects {
+  std::string store_id;  // with which the ids of its objects begin; empty: it has none
+  std::set<std::string> of_versions, pending;
+};
+// Those of keys that are of no version: pending, orphan, foreign.
+void add_others(const std::vector<TokenKey>& keys, const KnownObjects& known,
+                std::vector<Finding>& findings);
+
+}  // namespace kms::pkcs11
