@@ -11,7 +11,8 @@
 namespace kms::pkcs11 {
 namespace {
 
-constexpr std::int64_t kEveryMs = 60'000;
+constexpr std::int64_t kMovedMs = 60'000;
+constexpr std::int64_t kPauseMs = 2000;  // from one look at the file to the next
 constexpr json_int_t kFormat = 1;
 
 struct JsonFree {
@@ -85,31 +86,40 @@ void Uses::note(const std::string& version_name) {
   used_[version_name] = now;
 }
 
-bool Uses::due(bool all) {
-  const std::lock_guard hold(mutex_);
-  if (!all && steady_ms() < next_ms_) return false;
-  return std::any_of(used_.begin(), used_.end(), [&](const auto& use) {
-    const auto known = written_.find(use.first);
-    return known == written_.end() || use.second > known->second + (all ? 0 : kEveryMs);
+bool Uses::has_news(const LastUses& used, const LastUses& known, bool all) {
+  return std::any_of(used.begin(), used.end(), [&](const auto& use) {
+    const auto found = known.find(use.first);
+    return found == known.end() || use.second > found->second + (all ? 0 : kMovedMs);
   });
 }
 
-Result<void> Uses::write(const std::string& path, const State& state) {
+bool Uses::due(bool all) {
+  const std::lock_guard hold(mutex_);
+  return (all || steady_ms() >= next_ms_) && has_news(used_, known_, all);
+}
+
+Result<void> Uses::write(const std::string& path, const State& state, bool all) {
   auto uses = load_uses(path);
   if (!uses.ok() && uses.error().kind != ErrorKind::corrupt) return std::move(uses).error();
-  LastUses merged = uses.ok() ? std::move(*uses) : LastUses();
-  LastUses mine;
+  LastUses known = uses.ok() ? std::move(*uses) : LastUses(), mine;
   {
     const std::lock_guard hold(mutex_);
     mine = used_;
   }
-  take_latest(merged, mine);
-  drop_strangers(merged, state);
-  auto replaced =
-      replace_file(path, as_bytes(text_of(merged)), owner_, [] { return Result<void>(); });
-  if (!replaced.ok()) return std::move(replaced).error();
+  const LastUses asked = mine;
+  drop_strangers(mine, state);
+  if (has_news(mine, known, all)) {
+    take_latest(known, mine);
+    drop_strangers(known, state);
+    auto replaced =
+        replace_file(path, as_bytes(text_of(known)), owner_, [] { return Result<void>(); });
+    if (!replaced.ok()) return std::move(replaced).error();
+  }
   const std::lock_guard hold(mutex_);
-  written_ = std::move(mine);
+  known_ = std::move(known);
+  // What the state does not have any more is not asked for again and again.
+  for (const auto& [name, at] : asked)
+    if (known_.count(name) == 0) used_.erase(name);
   return {};
 }
 
@@ -119,10 +129,10 @@ void Uses::save(MetadataFile& metadata, bool all) {
   if (!turn.take().ok()) return;
   {
     const std::lock_guard hold(mutex_);
-    next_ms_ = steady_ms() + kEveryMs;
+    next_ms_ = steady_ms() + kPauseMs;
   }
   const std::string path = uses_path(metadata.path());
-  auto written = write(path, *metadata.latest());
+  auto written = write(path, *metadata.latest(), all);
   if (!written.ok() && !failed_)
     logger_.log(LogLevel::warn, "KMS0173",
                 path + ": the dates of last use cannot be written: " + written.error().message);

@@ -20,27 +20,29 @@ std::string uses_path(const std::string& metadata_file);
 Result<LastUses> load_uses(const std::string& path);
 
 // When each key version was last used, as the processes of one host note it together in a small
-// file beside that of the metadata: the later date wins. Up to a minute of it is in memory only.
+// file beside that of the metadata: the later date wins. What is not there yet comes within
+// seconds; of later dates up to a minute is in memory only.
 // Thread-safe.
 class Uses {
  public:
   Uses(FileOwner owner, Logger& logger) : owner_(owner), logger_(logger) {}
 
   void note(const std::string& version_name);
-  // Writes when a date moved by more than a minute, and at most once in that time; with all: when
-  // there is anything that the file does not have. Passes when somebody is changing a key just now.
+  // Writes a version that the file does not have, or whose date moved by more than a minute; with
+  // all: whatever is later. Passes when somebody is changing a key just now.
   void save(MetadataFile& metadata, bool all);
 
  private:
+  static bool has_news(const LastUses& used, const LastUses& known, bool all);
   bool due(bool all);
-  Result<void> write(const std::string& path, const State& state);
+  Result<void> write(const std::string& path, const State& state, bool all);
 
   const FileOwner owner_;
   Logger& logger_;
   bool failed_ = false;  // and the log has it; for save(), which one thread calls
 
-  std::mutex mutex_;  // guards what follows
-  LastUses used_, written_;
+  std::mutex mutex_;          // guards what follows
+  LastUses used_, known_;     // here; in the file
   std::int64_t next_ms_ = 0;  // of steady_ms()
 };
 
