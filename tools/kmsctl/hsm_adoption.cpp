@@ -122,7 +122,7 @@ void tell_next_steps(Output& out) {
         "  hdfs crypto -reencryptZone -start -path ZONE         moves their EEKs to the HSM",
         "  hdfs crypto -listReencryptionStatus                  until Completed, and no failures",
         "Files that are open keep their EEK until they are closed and the zone is done again.",
-        "Snapshots keep the EEKs of their day: delete them, or keep the version.",
+        "Deleted files that a snapshot has keep theirs: delete the snapshot, or keep the version.",
         "A version that nobody asks for any more: kmsctl hsm forget NAME@N"})
     out.line(line);
 }

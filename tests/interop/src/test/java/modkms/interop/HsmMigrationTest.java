@@ -39,8 +39,12 @@ class HsmMigrationTest {
         hdfs.write("alice", new Path(zone, "small/" + i), new byte[] {(byte) i});
       }
       assertEquals(key + "@0", hdfs.versionOf(file));
+      Path deleted = new Path(zone, "deleted");
+      hdfs.write("alice", deleted, content);
       hdfs.fs.allowSnapshot(zone);
-      Path snapshot = new Path(hdfs.fs.createSnapshot(zone, "s"), "file");
+      Path snapshot = hdfs.fs.createSnapshot(zone, "s");
+      hdfs.fs.delete(deleted, false);
+      deleted = new Path(snapshot, "deleted");
 
       ask("move");
       assertEquals(key + "@1", hdfs.kms.generateEncryptedKey(key).getEncryptionKeyVersionName());
@@ -58,9 +62,10 @@ class HsmMigrationTest {
       assertEquals(key + "@1", hdfs.versionOf(file));
       assertEquals(key + "@1", hdfs.versionOf(new Path(zone, "small/19")));
       assertArrayEquals(content, hdfs.read("alice", file));
-      // What the snapshot has is as old as the snapshot.
-      assertEquals(key + "@0", hdfs.versionOf(snapshot));
-      assertArrayEquals(content, hdfs.read("alice", snapshot));
+      // What only the snapshot has is passed over.
+      assertEquals(key + "@1", hdfs.versionOf(new Path(snapshot, "file")));
+      assertEquals(key + "@0", hdfs.versionOf(deleted));
+      assertArrayEquals(content, hdfs.read("alice", deleted));
 
       String after = ask("forget");
       assertTrue(after.contains("No version is outside"), after);
@@ -70,7 +75,8 @@ class HsmMigrationTest {
       hdfs.write("alice", fresh, content);
       assertEquals(key + "@1", hdfs.versionOf(fresh));
       assertArrayEquals(content, hdfs.read("bob", fresh));
-      Exception e = assertThrows(Exception.class, () -> hdfs.read("alice", snapshot));
+      Path lost = deleted;
+      Exception e = assertThrows(Exception.class, () -> hdfs.read("alice", lost));
       assertTrue(String.valueOf(e.getMessage()).contains("'" + key + "@0' not found"), e.toString());
     }
   }
