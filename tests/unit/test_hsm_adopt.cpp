@@ -433,6 +433,15 @@ void forgetting(void**) {
   assert_text(need(store->current_version("k"))->version_name, "k@2");
 }
 
+// Metadata in a database: its old versions stay there.
+void without_a_file(void**) {
+  StoreOptions options;
+  options.uri = "hsm://generic";
+  Log log;
+  assert_true(need(key_uses(options)).empty());
+  assert_kind(forget_versions(options, {"k@0"}, 0, log), ErrorKind::configuration, "has no file");
+}
+
 // A file that says that the HSM's newest version is outside would make EEKs with it.
 void files_that_lie(void**) {
   unit::require_token("softhsm");
@@ -466,6 +475,7 @@ int main() {
       cmocka_unit_test(uses_of_two_processes),
       cmocka_unit_test(uses_that_cannot_be_written),
       cmocka_unit_test(forgetting),
+      cmocka_unit_test(without_a_file),
       cmocka_unit_test(files_that_lie),
   };
   return cmocka_run_group_tests(tests, nullptr, nullptr);

@@ -114,6 +114,11 @@ ServingUser server_of(const StoreOptions& options, const std::string& file) {
 Result<std::string> metadata_file(const StoreOptions& options) {
   auto path = path_of_uri(options.uri);
   if (!path.ok()) return std::move(path).error();
+  if (path->empty())
+    return Error(ErrorKind::configuration,
+                 options.uri +
+                     " has no file of metadata: versions that its database has stay there, and a "
+                     "roll makes the next one in the HSM");
   return real_path(*path);
 }
 
@@ -180,6 +185,8 @@ Result<std::map<std::string, Adoption>> adopt_keys(const StoreOptions& options, 
 }
 
 Result<std::vector<KeyUses>> key_uses(const StoreOptions& options) {
+  if (path_of_uri(options.uri).ok() && path_of_uri(options.uri)->empty())
+    return std::vector<KeyUses>();
   auto path = metadata_file(options);
   if (!path.ok()) return std::move(path).error();
   auto state = load_state(*path);
