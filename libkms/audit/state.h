@@ -1,43 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <pthread.h>
-
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 
 #include "core/result.h"
+#include "core/shared_mutex.h"
 
 namespace kms {
-
-// A lock between processes, in memory that they share. When its holder dies the next one gets it
-// and is told. There is no condition variable beside it on purpose: glibc's may hang for ever once
-// a waiter was killed.
-class SharedMutex {
- public:
-  SharedMutex();
-  SharedMutex(const SharedMutex&) = delete;
-  SharedMutex& operator=(const SharedMutex&) = delete;
-
- private:
-  friend class SharedLock;
-  pthread_mutex_t mutex_;
-};
-
-class SharedLock {
- public:
-  explicit SharedLock(SharedMutex& mutex) noexcept;
-  ~SharedLock();
-  SharedLock(const SharedLock&) = delete;
-  SharedLock& operator=(const SharedLock&) = delete;
-  bool owner_died() const noexcept { return owner_died_; }
-
- private:
-  SharedMutex& mutex_;
-  bool owner_died_ = false;
-};
 
 // What the processes of one httpd know together about their audit log. Lives in anonymous shared
 // memory that is mapped before the fork; a process that dies leaves every part of it usable.

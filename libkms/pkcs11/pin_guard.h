@@ -26,8 +26,7 @@ class PinGuard {
 
  private:
   struct Shared;
-  class Turn;
-  Shared* const shared_;
+  Shared* shared_;
 };
 
 }  // namespace kms::pkcs11

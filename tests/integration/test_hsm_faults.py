@@ -48,6 +48,9 @@ def test_token_dies_and_comes_back(httpd: Httpd, token: Token, client: Client) -
 
 def test_pin_is_changed(httpd: Httpd, token: Token, client: Client) -> None:
     token.use(httpd)
+    # No child comes in between: it would log in with the old PIN.
+    httpd.children = "StartServers 2\nServerLimit 2\nThreadsPerChild 10\nMaxRequestWorkers 20\nMinSpareThreads 1\n" \
+        "MaxSpareThreads 20\n"
     httpd.start()
     eek = made_eek(client)
     with Decrypts(httpd, eek) as load:

@@ -261,9 +261,7 @@ void keys_of_others(void**) {
   unit::require_token();
   Hsm hsm;
   Log log;
-  auto store = hsm.open(log);
-  need(store->create("k", aes_key(), nullptr));
-  store.reset();
+  need(hsm.open(log)->create("k", aes_key(), nullptr));
   hsm.dir.write("material", std::string(32, 'm'));
   hsm.tool("--write-object " + hsm.dir.path("material") +
            " --type secrkey --key-type AES:32 --label theirs");
