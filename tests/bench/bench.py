@@ -25,6 +25,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "integration"))
 # pylint: disable=wrong-import-position,import-error
 import bench_audit  # noqa: E402
+import bench_hsm  # noqa: E402
 import bench_trustee  # noqa: E402
 from client import Client, decrypt_body, quote  # noqa: E402
 from harness import PASSWORD, TOP, Area, Httpd, die_with_parent, free_port, have_module, load_module  # noqa: E402
@@ -302,6 +303,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--chain", action="store_true", help="with --audit: write and fsync with KMSAuditChain On")
     parser.add_argument("--trustee", action="store_true",
                         help="measure keys in PostgreSQL beside keys in a JCEKS file, nothing else")
+    parser.add_argument("--hsm", action="store_true",
+                        help="measure keys in a PKCS#11 token beside direct calls of the token, nothing else")
     parser.add_argument("--no-java", action="store_true", help="without the Java KMS")
     parser.add_argument("--no-install", action="store_true", help="install nothing")
     parser.add_argument("--check", action="store_true", help="exit status 1 where a ratio is not reached")
@@ -312,6 +315,9 @@ def main() -> int:
     args = arguments()
     if args.trustee:
         reached = bench_trustee.measure(args, sys.modules[__name__])
+        return 1 if args.check and not reached else 0
+    if args.hsm:
+        reached = bench_hsm.measure(args, sys.modules[__name__])
         return 1 if args.check and not reached else 0
     area = Area()
     if args.audit:

@@ -3,6 +3,7 @@
  * ask for:
  *   hold       while it is there C_Encrypt and C_GenerateKey do not come back
  *   error      one of them returns the number in it, and removes it
+ *   delay      C_Encrypt takes so many microseconds longer
  *   sessions   C_OpenSession gives CKR_SESSION_COUNT beyond the number in it
  * Each call of C_Encrypt adds a byte to the file calls there. */
 #define _GNU_SOURCE
@@ -46,6 +47,8 @@ static CK_RV encrypt(CK_SESSION_HANDLE session, CK_BYTE_PTR in, CK_ULONG size, C
   char path[512];
   int fd = open(fault_file("calls", path, sizeof path), O_WRONLY | O_APPEND | O_CREAT, 0666);
   CK_RV rv;
+  long delay = number_in("delay");
+  if (delay > 0) usleep((useconds_t)delay);
   if (fd >= 0) {
     if (write(fd, ".", 1) != 1) abort();
     close(fd);
