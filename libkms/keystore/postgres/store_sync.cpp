@@ -194,6 +194,8 @@ Result<void> TrusteeStore::look_for_changes(Connection& connection) {
   if (seen_.empty()) {
     auto counters = read_counters(connection);
     if (!counters.ok()) return std::move(counters).error();
+    // What was known of the sealing keys before may be older than these counters.
+    KMS_TRY(open_vault(connection));
     seen_ = std::move(*counters);
     drop_all();
     return {};
@@ -206,8 +208,10 @@ Result<void> TrusteeStore::look_for_changes(Connection& connection) {
     drop(name_hash(name));
   }
   if (!changes->complete) drop_all();
+  // Before the counters move on: a look that fails here is one that comes again.
+  if (seals) KMS_TRY(open_vault(connection));
   seen_ = std::move(changes->counters);
-  return seals ? open_vault(connection) : Result<void>();
+  return {};
 }
 
 }  // namespace kms::postgres
