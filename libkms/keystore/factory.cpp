@@ -70,7 +70,7 @@ Result<std::unique_ptr<KeyStore>> open_keystore(KeyStoreOptions options, Logger&
     return Error(ErrorKind::configuration,
                  "key provider '" + options.uri + "': scheme '" + scheme +
                      "' is not served; use jceks://file@/PATH, "
-                     "trustee://USER@HOST:PORT/DATABASE hsm://PROFILE@/PATH or hsm://PROFILE");
+                     "trustee://USER@HOST:PORT/DATABASE, hsm://PROFILE@/PATH or hsm://PROFILE");
   }
   auto path = jceks::path_of_uri(options.uri);
   if (!path.ok()) return std::move(path).error();

@@ -8,7 +8,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
+#include <thread>
 
 #include "core/clock.h"
 #include "core/file_io.h"
@@ -19,6 +22,8 @@ namespace kms::pkcs11 {
 namespace {
 
 constexpr std::string_view kGood = "good ", kBad = "bad ";
+constexpr std::int64_t kLookAgainMs = 1000;
+constexpr std::chrono::milliseconds kBetweenTries{200};
 
 Error configuration(std::string text) {
   return Error(ErrorKind::configuration, std::move(text));
@@ -27,14 +32,10 @@ Error configuration(std::string text) {
 Result<std::string> use_token(const TokenAccess& access, const ApartWork& work) {
   auto library = Library::load(access.library);
   if (!library.ok()) return std::move(library).error();
-  if (const CK_RV rv = library->initialize(); rv != CKR_OK)
-    return configuration(access.library + ": " + call_text("C_Initialize", rv));
   Login login;
-  const LoginProblem problem =
-      log_in(*library, access.address, access.pin, login, access.options.pin_file);
-  Result<std::string> done = problem.text.empty()
-                                 ? work(Session{library->operator->(), login.session})
-                                 : configuration(problem.text);
+  const LoginProblem problem = enter_token(*library, access, login);
+  if (!problem.text.empty()) return configuration(problem.text);
+  Result<std::string> done = work(Session{library->operator->(), login.session});
   (*library)->C_Finalize(nullptr);
   return done;
 }
@@ -89,6 +90,20 @@ std::optional<std::string> listen(int fd, std::int64_t timeout_ms) {
 }
 
 }  // namespace
+
+LoginProblem enter_token(const Library& library, const TokenAccess& access, Login& login) {
+  const std::int64_t end = steady_ms() + std::min(kLookAgainMs, access.options.timeout_ms);
+  for (;;) {
+    if (const CK_RV rv = library.initialize(); rv != CKR_OK)
+      return {rv, access.library + ": " + call_text("C_Initialize", rv), false};
+    LoginProblem problem =
+        log_in(library, access.address, access.pin, login, access.options.pin_file);
+    if (problem.text.empty()) return problem;
+    library->C_Finalize(nullptr);
+    if (problem.rv != CKR_TOKEN_NOT_PRESENT || steady_ms() > end) return problem;
+    std::this_thread::sleep_for(kBetweenTries);
+  }
+}
 
 Result<void> become(const ServingUser& user) {
   if (user.uid == static_cast<uid_t>(-1) || ::geteuid() != 0) return {};

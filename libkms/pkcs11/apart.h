@@ -9,6 +9,11 @@
 
 namespace kms::pkcs11 {
 
+// C_Initialize and log_in(), for a process that has one try: a token in files that another process
+// is just writing to (SoftHSM) is not there for a moment, so it is looked for again for a second.
+// After a problem the library is finalized.
+LoginProblem enter_token(const Library& library, const TokenAccess& access, Login& login);
+
 // Logs in and does work in a process of its own, which becomes the serving user: the caller stays
 // without library and threads, and may fork later. Gives what work gives. Waits at most three times
 // the timeout. Errors: configuration, whatever the kind of work's.

@@ -2,6 +2,7 @@
 #include "keystore/pkcs11/visit.h"
 
 #include "core/hex.h"
+#include "pkcs11/apart.h"
 
 namespace kms::pkcs11 {
 
@@ -11,12 +12,11 @@ Result<std::unique_ptr<Visit>> Visit::open(const StoreOptions& options, const Pr
   access->set_environment();
   auto library = Library::load(access->library);
   if (!library.ok()) return std::move(library).error();
-  if (const CK_RV rv = library->initialize(); rv != CKR_OK)
-    return Error(ErrorKind::unavailable, call_text("C_Initialize", rv));
+  Login login;
+  if (auto problem = enter_token(*library, *access, login); !problem.text.empty())
+    return Error(ErrorKind::unavailable, problem.text);
   std::unique_ptr<Visit> visit(new Visit(*library, access->library));
-  const LoginProblem problem =
-      log_in(*library, access->address, access->pin, visit->login, access->options.pin_file);
-  if (!problem.text.empty()) return Error(ErrorKind::unavailable, problem.text);
+  visit->login = login;
   return visit;
 }
 
