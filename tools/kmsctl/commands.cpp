@@ -213,7 +213,7 @@ constexpr CommandSpec kCommands[] = {
      "ends versions in the previous keystore that nothing needs any more", kForget, true, false,
      run_hsm_forget},
     {"hsm", "reconcile", "", 0, 0, "",
-     "compares the keys of the HSM with the file of metadata, version by version", kReconcile, true,
+     "compares the keys of the HSM with the metadata, version by version", kReconcile, true,
      false, run_hsm_reconcile},
     {"hsm",
      "status",
