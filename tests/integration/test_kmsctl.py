@@ -19,10 +19,10 @@ from kmsctl import PROGRAM, Done, environment, run
 PAGE = (TOP / "tools" / "kmsctl" / "kmsctl.1").read_text(encoding="utf-8")
 COMMANDS = [c["command"] for c in json.loads(run("help", "--json").out)["commands"]]
 # They need another store than a JCEKS file: test_trustee.py, test_trustee_backup.py, test_hsm.py,
-# test_trustee_seal.py.
+# test_hsm_adopt.py, test_trustee_seal.py.
 OF_A_DATABASE = {"store backup", "store init", "store restore", "store status", "store upgrade", "key undelete", "key purge",
-                 "key state", "hsm doctor", "hsm reconcile", "hsm status", "seal rewrap", "seal settings", "seal setup", "seal trust",
-                 "seal validate"}
+                 "key state", "hsm adopt", "hsm doctor", "hsm forget", "hsm reconcile", "hsm status", "seal rewrap", "seal settings",
+                 "seal setup", "seal trust", "seal validate"}
 
 
 def examples() -> list[str]:
