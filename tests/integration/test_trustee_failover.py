@@ -6,11 +6,10 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from audit_faults import ONE_CHILD
 from client import Client
 from harness import Area, wait_for
-from postgres import USUAL, Postgres, missing
-from trustee_load import Load
+from postgres import Postgres, missing
+from trustee_load import Load, start_nodes
 
 pytestmark = pytest.mark.skipif(missing(), reason="no PostgreSQL server here")
 
@@ -32,15 +31,7 @@ def test_the_primary_is_killed_under_load(registry, servers: list[Postgres], are
     servers.append(standby)
     primary.configure(area, database, {"require-synchronous-standby": "true"}, standby)
     primary.initialize(area)
-    nodes = []
-    for name in ("first", "second"):
-        node = registry.httpd(area, name)
-        nodes.append(node)
-        node.usual |= USUAL
-        node.children = ONE_CHILD.replace("5", "10")
-        # Where the standby takes over within one look, a node notices nothing.
-        node.allow("KMS0131", "KMS0132", "KMS0311", "KMS0370", "KMS0601")
-        node.start()
+    nodes = start_nodes(registry, area)
     load = Load(nodes)
     wait_for("changes", lambda: len(load.successes) >= 200, 60)
     killed = time.monotonic()

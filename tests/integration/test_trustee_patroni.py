@@ -6,12 +6,10 @@ import time
 
 import patroni_cluster
 import pytest
-from audit_faults import ONE_CHILD
 from client import Client
 from harness import Area, wait_for
-from postgres import USUAL
 from postgres import missing as missing_postgres
-from trustee_load import Load
+from trustee_load import Load, start_nodes
 
 pytestmark = pytest.mark.skipif(missing_postgres() or bool(patroni_cluster.missing()),
                                 reason=f"not here: PostgreSQL or {patroni_cluster.missing()}")
@@ -23,14 +21,7 @@ def test_the_leader_is_gone_and_comes_back(registry, area: Area) -> None:
         database = leader.database()
         leader.configure(area, database, {"require-synchronous-standby": "true"}, *(it for it in cluster.members if it is not leader))
         leader.initialize(area)
-        nodes = []
-        for name in ("first", "second"):
-            node = registry.httpd(area, name)
-            nodes.append(node)
-            node.usual |= USUAL
-            node.children = ONE_CHILD.replace("5", "10")
-            node.allow("KMS0131", "KMS0132", "KMS0311", "KMS0370", "KMS0601")
-            node.start()
+        nodes = start_nodes(registry, area)
         load = Load(nodes)
         wait_for("changes", lambda: len(load.successes) >= 200, 60)
         killed = time.monotonic()

@@ -7,8 +7,24 @@ import threading
 import time
 from collections.abc import Callable
 
+from audit_faults import ONE_CHILD
 from client import Client
-from harness import Httpd
+from harness import Area, Httpd
+from postgres import USUAL
+
+
+def start_nodes(registry, area: Area) -> list[Httpd]:
+    """Two on the store that area is configured for, whose database goes away."""
+    nodes = []
+    for name in ("first", "second"):
+        node = registry.httpd(area, name)
+        nodes.append(node)
+        node.usual |= USUAL
+        node.children = ONE_CHILD.replace("5", "10")
+        # Where a standby takes over within one look, a node notices nothing.
+        node.allow("KMS0131", "KMS0132", "KMS0311", "KMS0370", "KMS0601")
+        node.start()
+    return nodes
 
 
 class Load:

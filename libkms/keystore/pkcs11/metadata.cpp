@@ -8,6 +8,7 @@
 
 #include "core/hex.h"
 #include "crypto/random.h"
+#include "hadoop/wire_json.h"
 
 namespace kms::pkcs11 {
 namespace {
@@ -16,10 +17,7 @@ namespace {
 // programs read as well.
 constexpr json_int_t kFormat = 1, kAdoptedFormat = 2;
 
-struct JsonFree {
-  void operator()(json_t* j) const { json_decref(j); }
-};
-using Json = std::unique_ptr<json_t, JsonFree>;
+using Json = hadoop::JsonPtr;
 
 // Thrown inside of this file only: a member that is not what it has to be.
 struct Damaged {

@@ -4,9 +4,9 @@
 #include <jansson.h>
 
 #include <algorithm>
-#include <memory>
 
 #include "core/clock.h"
+#include "hadoop/wire_json.h"
 
 namespace kms::pkcs11 {
 namespace {
@@ -15,10 +15,7 @@ constexpr std::int64_t kMovedMs = 60'000;
 constexpr std::int64_t kPauseMs = 2000;  // from one look at the file to the next
 constexpr json_int_t kFormat = 1;
 
-struct JsonFree {
-  void operator()(json_t* j) const { json_decref(j); }
-};
-using Json = std::unique_ptr<json_t, JsonFree>;
+using Json = hadoop::JsonPtr;
 
 std::string text_of(const LastUses& uses) {
   const Json root(json_object());
