@@ -101,9 +101,10 @@ class TrusteeStore final : public KeyStore {
   Result<void> update_row(Connection& connection, KeyRow& row);
   Result<KeyRow> new_row(std::string name, const KeyOptions& options, std::int64_t created_ms,
                          std::int32_t versions) const;
-  // content: of the version, where it is one that is made now.
-  Result<void> insert(const KeyRow& row, const std::vector<VersionRow>& versions,
-                      const VersionPtr& fresh, const Secret* content, const Approval& approval);
+  // Seals a new key with what is to be its versions. fresh: of a version that is made now.
+  using Contents = std::vector<std::pair<std::int32_t, const Secret*>>;
+  Result<void> insert(const KeyRow& unsealed, const Contents& contents, const VersionPtr& fresh,
+                      const Approval& approval);
 
   Result<void> hide(std::string_view asked, std::optional<std::int64_t> deleted_ms,
                     const Approval& approval);

@@ -53,12 +53,21 @@ Result<KeyRow> TrusteeStore::new_row(std::string name, const KeyOptions& options
   return row;
 }
 
-Result<void> TrusteeStore::insert(const KeyRow& row, const std::vector<VersionRow>& versions,
-                                  const VersionPtr& fresh, const Secret* content,
-                                  const Approval& approval) {
-  Write write(*this, row.name, approval);
-  write.sealed_by(row.seal_id);
+Result<void> TrusteeStore::insert(const KeyRow& unsealed, const Contents& contents,
+                                  const VersionPtr& fresh, const Approval& approval) {
+  Write write(*this, unsealed.name, approval);
   return write.run([&](Connection& connection) -> Result<VersionPtr> {
+    const auto safe = vault();
+    if (safe == nullptr) return no_vault();
+    KeyRow row = unsealed;
+    KMS_TRY(safe->seal(row));
+    std::vector<VersionRow> versions;
+    for (const auto& [number, content] : contents) {
+      auto sealed = safe->seal_version(row, number, row.created_ms, *content);
+      if (!sealed.ok()) return std::move(sealed).error();
+      versions.push_back(std::move(*sealed));
+    }
+    write.sealed_by(row.seal_id);
     auto done = insert_rows(connection, KMS_KEY_INSERT, kKeyInsertColumns, 1,
                             [&](std::size_t, Params& to) { add_key_row(to, row); });
     if (!done.ok() && connection.fault() == Fault::exists)
@@ -67,7 +76,8 @@ Result<void> TrusteeStore::insert(const KeyRow& row, const std::vector<VersionRo
     KMS_TRY(insert_rows(
         connection, KMS_VERSION_INSERT, kVersionInsertColumns, versions.size(),
         [&](std::size_t i, Params& to) { add_version_row(to, row.name, versions[i]); }));
-    if (content != nullptr) KMS_TRY(take_note(connection, row, 0, *content));
+    for (const auto& [number, content] : contents)
+      KMS_TRY(take_note(connection, row, number, *content));
     return fresh;
   });
 }
@@ -92,16 +102,11 @@ Result<VersionPtr> TrusteeStore::create(std::string_view name, const KeyOptions&
   if ((*known)->metadata != nullptr || (*known)->broken.has_value())
     return Error(ErrorKind::io, "Key " + std::string(name) + " already exists in " + uri());
   KMS_TRY(check_content(options.bit_length, *material));
-  const auto safe = vault();
-  if (safe == nullptr) return no_vault();
   auto row = new_row(std::string(name), options, now_ms(), 1);
   if (!row.ok()) return std::move(row).error();
-  KMS_TRY(safe->seal(*row));
-  auto sealed = safe->seal_version(*row, 0, row->created_ms, *material);
-  if (!sealed.ok()) return std::move(sealed).error();
   auto fresh = version_for(*row, 0, material->clone());
   if (!fresh.ok()) return fresh;
-  KMS_TRY(insert(*row, {std::move(*sealed)}, *fresh, material, approval));
+  KMS_TRY(insert(*row, {{0, material}}, *fresh, approval));
   return fresh;
 }
 
@@ -115,21 +120,16 @@ Result<void> TrusteeStore::import_key(const KeyMetadata& metadata,
                    version->version_name + " is no key: its material is a reference to one");
   auto known = find(metadata.name);  // opens the vault as well
   if (!known.ok()) return std::move(known).error();
-  const auto safe = vault();
-  if (safe == nullptr) return no_vault();
   KeyOptions options{metadata.cipher, metadata.bit_length, metadata.description,
                      metadata.attributes, metadata.state};
   auto row = new_row(metadata.name, options, metadata.created_ms, metadata.versions);
   if (!row.ok()) return std::move(row).error();
-  KMS_TRY(safe->seal(*row));
-  std::vector<VersionRow> sealed;
+  Contents contents;
   for (const VersionPtr& version : versions) {
     const std::string number = version->version_name.substr(metadata.name.size() + 1);
-    auto one = safe->seal_version(*row, std::stoi(number), metadata.created_ms, version->material);
-    if (!one.ok()) return std::move(one).error();
-    sealed.push_back(std::move(*one));
+    contents.emplace_back(std::stoi(number), &version->material);
   }
-  return insert(*row, sealed, nullptr, nullptr, {});
+  return insert(*row, contents, nullptr, {});
 }
 
 Result<VersionPtr> TrusteeStore::roll(std::string_view asked, const Secret* material,

@@ -70,20 +70,28 @@ Result<void> TrusteeStore::Write::run(const Body& body) {
   KMS_TRY(fill_public(random));
   shard_ = random[16] % kShards;
   operation_ = base64url_encode(ByteView(random).first(16));
-  auto done = store_.pool_.transaction(
-      store_.deadline(),
+  const Deadline deadline = store_.deadline();
+  auto done = attempt(deadline, body);
+  // Nothing was written by then.
+  if (!done.ok() && seal_changed_) done = attempt(deadline, body);
+  // Once a commit was tried it may have been carried out whatever became of it, so memory is not to
+  // be trusted. What failed before leaves memory alone: it may be all there is for now.
+  if (approved_.has_value()) store_.shared_->publish(name_hash(name_));
+  if (done.ok() && counter_ % kTrimEvery == 0) trim_log();
+  return done;
+}
+
+Result<void> TrusteeStore::Write::attempt(Deadline deadline, const Body& body) {
+  return store_.pool_.transaction(
+      deadline,
       [&](Connection& connection) -> Result<void> {
+        seal_changed_ = false;
         auto fresh = body(connection);
         if (!fresh.ok()) return std::move(fresh).error();
         KMS_TRY(take_number(connection));
         return approve(*fresh);
       },
       [&](Connection& connection) { return was_carried_out(connection); });
-  // Once a commit was tried it may have been carried out whatever became of it, so memory is not to
-  // be trusted. What failed before leaves memory alone: it may be all there is for now.
-  if (approved_.has_value()) store_.shared_->publish(name_hash(name_));
-  if (done.ok() && counter_ % kTrimEvery == 0) trim_log();
-  return done;
 }
 
 // The row of the shard stays locked until the commit. What the server promises about commits is
@@ -112,6 +120,7 @@ Result<void> TrusteeStore::Write::take_number(Connection& connection) {
   if (!noted.ok()) return std::move(noted).error();
   if (noted->changed() == 1) return {};
   (void)store_.open_vault(connection);
+  seal_changed_ = store_.vault()->seal_id() != seal_id;
   return Error(
       ErrorKind::unavailable,
       "Changes are refused: the store does not trust the sealing key " + seal_id + " any more");

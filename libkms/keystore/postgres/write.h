@@ -15,7 +15,9 @@ class TrusteeStore::Write {
   Write(TrusteeStore& store, std::string name, const Approval& approval)
       : store_(store), name_(std::move(name)), approval_(approval) {}
 
-  // Changes the rows; may run more than once. Gives the version that it makes; null: none.
+  // Seals and changes the rows; may run more than once. When the store trusts the key no longer
+  // that it sealed by, it runs again with the one that the store names now. Gives the version that
+  // it makes; null: none.
   using Body = std::function<Result<VersionPtr>(Connection&)>;
   Result<void> run(const Body& body);
   // The same with the row of the key, which stays locked until the end; no rows: there is no key.
@@ -25,6 +27,7 @@ class TrusteeStore::Write {
   void sealed_by(std::string id) { seal_id_ = std::move(id); }
 
  private:
+  Result<void> attempt(Deadline deadline, const Body& body);
   Result<void> take_number(Connection& connection);
   Result<void> approve(const VersionPtr& fresh);
   Result<bool> was_carried_out(Connection& connection);
@@ -36,6 +39,7 @@ class TrusteeStore::Write {
   std::string operation_;  // random; tells this change from all others
   std::int64_t shard_ = 0, counter_ = 0;
   std::string seal_id_;
+  bool seal_changed_ = false;  // the last attempt sealed by a key that was taken away meanwhile
   std::optional<std::string> approved_;  // name of the version, once the caller has agreed
 };
 
