@@ -96,7 +96,7 @@ Answer version_answer(std::string_view name, std::string_view version_name,
 Result<void> require_material(const KeyVersion& version) {
   if (!version.material.empty()) return {};
   return Error(ErrorKind::unsupported, "The material of " + version.version_name +
-                                           " never leaves the HSM, so it cannot be read");
+                                           " cannot be read: this KMS keeps its keys in an HSM");
 }
 
 std::string user_provided(const Secret* material) {

@@ -71,7 +71,7 @@ def test_material_is_refused_both_ways(httpd: Httpd, token: Token, client: Clien
     assert client.roll("k", material="AAECAwQFBgcICQoLDA0ODw").exception() == REFUSED
     for answer in (client.current("k"), client.version("k@0"), client.versions("k")):
         assert answer.status == 400 and answer.exception() == REFUSED
-        assert answer.message() == "The material of k@0 never leaves the HSM, so it cannot be read"
+        assert answer.message() == "The material of k@0 cannot be read: this KMS keeps its keys in an HSM"
     assert client.create("l", length=512).status == 400
     assert client.create("l", cipher="HmacSHA256", length=256).exception() == REFUSED
     assert client.metadata("k").json()["versions"] == 1
