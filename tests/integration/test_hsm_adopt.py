@@ -80,6 +80,7 @@ class Move:
         assert metadata == {**self.metadata, "versions": 3}
         for answer in (client.version("k@0"), client.versions("k"), client.current("k")):
             assert answer.status == 400 and answer.exception() == "java.lang.UnsupportedOperationException"
+            assert answer.message().endswith("cannot be read: this KMS keeps its keys in an HSM")
         assert client.generate("k").json()[0]["versionName"] == "k@2"
         self.reencrypt_all()
         wait_for("a date of use", lambda: any(self.outside().values()))
@@ -152,6 +153,29 @@ def test_previous_keystore_is_away(from_file: Move, httpd: Httpd, area: Area) ->
     hidden.rename(area.keystore)
     becomes(httpd, 200)
     assert from_file.decrypt(from_file.eeks["m@0"]) == from_file.deks["m@0"]
+
+
+def test_rolled_after_it_was_adopted(from_file: Move, httpd: Httpd, token: Token) -> None:
+    token.use(httpd, site={"hadoop.kms.hsm.previous.uri": from_file.previous})
+    assert from_file.states() == {"k": "adopted", "m": "adopted"}
+    # The old KMS serves still, and somebody rolls.
+    assert from_file.client.roll("k").json()["versionName"] == "k@2"
+    late = from_file.client.generate("k").json()[0]
+    dek = from_file.decrypt([late])
+    httpd.stop()
+    assert from_file.states(status=1) == {"k": "rolled-since", "m": "already-there"}
+    for command in ("status", "doctor"):
+        report = from_file.hsm(command, status=1)
+        assert report["late"] == 1
+        assert [each["label"] for each in report["findings"] if each["kind"] == "late"] == ["k@2"]
+    httpd.allow("KMS0174")
+    status, text = httpd.configtest()
+    assert status == 0 and "KMS0174" in text and "of these names: k@2" in text
+    httpd.start()
+    wait_for("each child to say it", lambda: httpd.log_text().count("KMS0174") >= 2)
+    # Why it is said: nobody can tell from the answer.
+    assert from_file.client.decrypt(late).status == 200 and from_file.decrypt([late]) != dek
+    assert from_file.decrypt(from_file.eeks["k@1"]) == from_file.deks["k@1"]
 
 
 def test_property_is_missing(from_file: Move, httpd: Httpd, token: Token) -> None:

@@ -186,6 +186,20 @@ void twice_and_after_changes(void**) {
   assert_true(unit::read_file(move.metadata_file()) == before);
   again = move.adopt();
   assert_state(again, "m", Became::adopted);
+  const TokenReport report = need(examine(move.options(), move.log));
+  std::string late;
+  for (const Finding& each : report.findings)
+    if (each.kind == Finding::Kind::late) late += each.label + " ";
+  assert_text(late, "k@2 ");
+  // A check says it, and each process that serves, once.
+  assert_int_equal(move.log.count("KMS0174"), 0);
+  need(open_store(move.options(), move.log, true));
+  assert_int_equal(move.log.count("KMS0174"), 1);
+  {
+    auto store = move.open();
+    for (int i = 0; i < 3; ++i) store->poll();
+    assert_int_equal(move.log.count("KMS0174"), 2);
+  }
   assert_state(again, "k", Became::rolled_since);
   need(old->remove("m"));
   need(old->create("m", aes_key(256), nullptr));

@@ -14,8 +14,8 @@ using kms::pkcs11::StoreOptions;
 using kms::pkcs11::TokenReport;
 
 const char* word_of(Finding::Kind kind) {
-  constexpr const char* words[] = {"good",   "missing", "differs", "pending",
-                                   "orphan", "foreign", "outside", "software"};
+  constexpr const char* words[] = {"good",    "missing", "differs",  "pending", "orphan",
+                                   "foreign", "outside", "software", "late"};
   return words[static_cast<std::size_t>(kind)];
 }
 
@@ -58,7 +58,7 @@ void tell_findings(const TokenReport& report, bool all, Output& out) {
   out.set("findings", list);
   for (const auto kind : {Finding::Kind::good, Finding::Kind::missing, Finding::Kind::differs,
                           Finding::Kind::pending, Finding::Kind::orphan, Finding::Kind::foreign,
-                          Finding::Kind::outside, Finding::Kind::software})
+                          Finding::Kind::outside, Finding::Kind::software, Finding::Kind::late})
     out.set(word_of(kind), json_integer(static_cast<json_int_t>(count(report, kind))));
   out.line(std::to_string(count(report, Finding::Kind::good)) + " versions usable, " +
            std::to_string(count(report, Finding::Kind::missing)) + " missing in the token, " +
@@ -67,7 +67,8 @@ void tell_findings(const TokenReport& report, bool all, Output& out) {
            std::to_string(count(report, Finding::Kind::orphan)) + " orphans, " +
            std::to_string(count(report, Finding::Kind::foreign)) + " keys of others, " +
            std::to_string(count(report, Finding::Kind::outside)) + " versions outside, " +
-           std::to_string(count(report, Finding::Kind::software)) + " in the database");
+           std::to_string(count(report, Finding::Kind::software)) + " in the database, " +
+           std::to_string(count(report, Finding::Kind::late)) + " late in the previous keystore");
 }
 
 int verdict(const TokenReport& report) {

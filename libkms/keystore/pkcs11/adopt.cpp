@@ -31,7 +31,7 @@ Adoption compare(const KeyRecord& ours, const KeyMetadata& theirs) {
   if (ours.adopted == 0) return {Became::different, "it was made in the HSM"};
   if (ours.metadata->created_ms != theirs.created_ms || theirs.versions < ours.adopted)
     return {Became::different, "it was adopted, and made anew in the other keystore since"};
-  if (theirs.versions > ours.adopted)
+  if (!made_since(ours, theirs).empty())
     return {Became::rolled_since,
             versions_text(theirs.name, ours.adopted, theirs.versions - 1) +
                 " of the other keystore came after the key was adopted, and the HSM has versions "

@@ -5,6 +5,7 @@
 #include "core/hex.h"
 #include "keystore/pkcs11/metadata_file.h"
 #include "keystore/pkcs11/pkcs11_store.h"
+#include "keystore/pkcs11/previous.h"
 #include "keystore/pkcs11/shared.h"
 #include "keystore/pkcs11/uri.h"
 #include "keystore/pkcs11/visit.h"
@@ -33,21 +34,45 @@ Result<std::vector<Finding>> compare(const Visit& visit, const State& state) {
   return findings;
 }
 
+// After the token, as the previous keystore may have its sealing key in one.
+void add_late_ones(const StoreOptions& options, const State& state, Logger& logger,
+                   TokenReport& report) {
+  if (options.previous.uri.empty()) return;
+  auto previous = options.previous.open(logger, true);
+  auto late = previous.ok() ? made_since(state, **previous) : std::move(previous).error();
+  report.facts.emplace_back(
+      "previous keystore",
+      options.previous.uri + (late.ok() ? "" : ": cannot be opened: " + late.error().message));
+  if (!late.ok()) return;
+  for (const std::string& version : *late)
+    report.findings.push_back(
+        {Finding::Kind::late,
+         version,
+         {},
+         "made by the previous keystore after the key was adopted: the HSM has another of this "
+         "name, and what the late one encrypted cannot be read here"});
+}
+
 }  // namespace
 
 Result<TokenReport> examine(const StoreOptions& options, Logger& logger) {
   auto uri = parse_store_uri(options.uri);
   if (!uri.ok()) return std::move(uri).error();
   if (uri->path.empty()) return examine_shared(options, *uri->profile, logger);
-  auto visit = Visit::open(options, *uri->profile);
-  if (!visit.ok()) return std::move(visit).error();
-  auto state = load_state(uri->path);
-  if (!state.ok()) return std::move(state).error();
   TokenReport report;
-  tell_facts(**visit, report);
-  auto findings = compare(**visit, **state);
-  if (!findings.ok()) return std::move(findings).error();
-  report.findings = std::move(*findings);
+  StatePtr state;
+  {
+    auto visit = Visit::open(options, *uri->profile);
+    if (!visit.ok()) return std::move(visit).error();
+    auto loaded = load_state(uri->path);
+    if (!loaded.ok()) return std::move(loaded).error();
+    state = std::move(*loaded);
+    tell_facts(**visit, report);
+    auto findings = compare(**visit, *state);
+    if (!findings.ok()) return std::move(findings).error();
+    report.findings = std::move(*findings);
+  }
+  add_late_ones(options, *state, logger, report);
   return report;
 }
 

@@ -60,6 +60,7 @@ struct Finding {
     foreign,   // an object of some other store; never touched
     outside,   // a version that is in the previous keystore
     software,  // a version that has its key in the shared store
+    late,      // a version that the previous keystore made after its key was adopted
   };
   Kind kind = Kind::good;
   std::string label, id;  // id in hexadecimal digits

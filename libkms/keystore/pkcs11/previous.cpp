@@ -7,6 +7,7 @@ namespace kms::pkcs11 {
 namespace {
 
 constexpr std::int64_t kTryEveryMs = 2000;
+constexpr std::size_t kMostNames = 20;  // in one line of the log
 constexpr const char* kProperty = "hadoop.kms.hsm.previous.uri";
 
 std::string count_text(std::size_t count) {
@@ -22,6 +23,28 @@ Result<Bytes> check_of(ByteView material) {
   KMS_TRY(eek_crypt(material, iv, zeros, block));
   block.resize(kCheckSize);
   return block;
+}
+
+std::vector<std::string> made_since(const KeyRecord& ours, const KeyMetadata& theirs) {
+  std::vector<std::string> late;
+  if (ours.adopted == 0 || ours.metadata->created_ms != theirs.created_ms) return late;
+  for (std::int32_t number = ours.adopted; number < theirs.versions; ++number)
+    late.push_back(version_name(theirs.name, number));
+  return late;
+}
+
+Result<std::vector<std::string>> made_since(const State& state, KeyStore& from) {
+  std::vector<std::string> late;
+  for (const auto& [name, record] : state.keys) {
+    if (record.adopted == 0) continue;
+    auto theirs = from.metadata(name);
+    if (!theirs.ok() && theirs.error().kind == ErrorKind::unavailable)
+      return std::move(theirs).error();
+    if (!theirs.ok() || *theirs == nullptr) continue;
+    const auto of_key = made_since(record, **theirs);
+    late.insert(late.end(), of_key.begin(), of_key.end());
+  }
+  return late;
 }
 
 Result<void> Previous::open(std::size_t needed, bool check_only) {
@@ -102,6 +125,27 @@ void Previous::poll(bool needed) {
   try_to_open(needed);
   if (const auto opened = store()) opened->poll();
   note_health(needed);
+}
+
+void Previous::look_for_late_ones(const State& state) {
+  std::shared_ptr<KeyStore> opened;
+  {
+    const std::lock_guard hold(mutex_);
+    if (store_ == nullptr || looked_) return;
+    looked_ = true;
+    opened = store_;
+  }
+  const auto late = made_since(state, *opened);
+  if (!late.ok() || late->empty()) return;
+  std::string names;
+  for (std::size_t i = 0; i < late->size() && i < kMostNames; ++i)
+    names += (i == 0 ? "" : ", ") + (*late)[i];
+  if (late->size() > kMostNames) names += " and others";
+  log(LogLevel::error, "KMS0174",
+      "the previous keystore " + where_.uri + " made " + count_text(late->size()) +
+          " after the keys were adopted: what was encrypted by them cannot be read here, as the "
+          "HSM has others of these names: " +
+          names);
 }
 
 Error Previous::refuse(const TokenVersion& version, const std::string& why) {

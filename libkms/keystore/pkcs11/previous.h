@@ -6,6 +6,7 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "core/health.h"
 #include "core/log.h"
@@ -31,6 +32,9 @@ class Previous {
   void poll(bool needed);  // opens what could not be opened; may throw
   Health condition() const noexcept { return health_.read(); }
 
+  // Once after it was opened: says which versions came too late, see made_since().
+  void look_for_late_ones(const State& state);
+
   // The version with its material, proven to be the one that was adopted. Errors: unavailable;
   // corrupt when it is not there, or another key.
   Result<VersionPtr> find(const TokenVersion& version);
@@ -53,9 +57,17 @@ class Previous {
   std::shared_ptr<KeyStore> store_;
   std::string why_;                // it could not be opened
   bool said_ = false;              // and the log has that
+  bool looked_ = false;            // for versions that came too late
   std::int64_t next_try_ms_ = 0;   // of steady_ms()
   std::set<std::string> refused_;  // versions of which the log has it
 };
+
+// Names of the versions that a keystore made of a key after it was adopted from there. The HSM has
+// others of these names, or will have: what they encrypted is not read right here. None of a key
+// that is another one by now.
+std::vector<std::string> made_since(const KeyRecord& ours, const KeyMetadata& theirs);
+// Of all keys. A key that cannot be read there is left out; unavailable ends it.
+Result<std::vector<std::string>> made_since(const State& state, KeyStore& from);
 
 // The first bytes of the encryption of a block of zeros, as KeyRef::check has them.
 Result<Bytes> check_of(ByteView material);

@@ -46,7 +46,10 @@ Health TokenStore::condition() const noexcept {
 }
 
 Result<void> TokenStore::open_previous() {
-  return previous_.open(file_.latest()->outside(), check_only_);
+  const StatePtr state = file_.latest();
+  KMS_TRY(previous_.open(state->outside(), check_only_));
+  if (check_only_) previous_.look_for_late_ones(*state);
+  return {};
 }
 
 Result<void> TokenStore::attach() {
@@ -81,7 +84,9 @@ void TokenStore::poll() noexcept {
     file_.poll();
     mend_pending();
     queue_.expire();
-    previous_.poll(file_.latest()->outside() > 0);
+    const StatePtr state = file_.latest();
+    previous_.poll(state->outside() > 0);
+    previous_.look_for_late_ones(*state);
     uses_.save(file_, false);
   });
 }
