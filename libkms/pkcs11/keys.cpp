@@ -138,7 +138,8 @@ CK_RV find_key(const Session& s, const KeyRef& key, CK_OBJECT_HANDLE& out) {
 CK_RV destroy_key(const Session& s, const std::string& id, const std::string& label) {
   std::vector<CK_OBJECT_HANDLE> found;
   CK_RV rv = find_by_id(s, id, found);
-  if (rv != CKR_OK || found.empty()) return rv;
+  if (rv != CKR_OK) return rv;
+  if (found.empty()) return kKeyMissing;
   std::string has;
   if (rv = read_text(s, found[0], CKA_LABEL, has); rv != CKR_OK) return rv;
   if (found.size() > 1 || has != label) return kKeyDiffers;

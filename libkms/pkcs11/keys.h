@@ -40,7 +40,7 @@ CK_RV generate_key(const Session& session, KeyRef& key, bool permanent = true);
 CK_RV has_key(const Session& session, const std::string& id, bool& out);
 // Finds the object and proves that it is this key: kKeyMissing, kKeyDiffers.
 CK_RV find_key(const Session& session, const KeyRef& key, CK_OBJECT_HANDLE& out);
-// CKR_OK also when it is gone already. An object of this id with another label stays: kKeyDiffers.
+// kKeyMissing when it is gone already. An object of this id with another label stays: kKeyDiffers.
 CK_RV destroy_key(const Session& session, const std::string& id, const std::string& label);
 // size is a multiple of kBlock; out has room for it.
 CK_RV encrypt_blocks(const Session& session, CK_OBJECT_HANDLE key, const std::uint8_t* in,

@@ -108,7 +108,7 @@ bool is_lost(CK_RV rv) noexcept {
     case CKR_FUNCTION_FAILED:
       return true;
     default:
-      return rv >= CKR_VENDOR_DEFINED && rv != kKeyMissing && rv != kKeyDiffers;
+      return rv >= CKR_VENDOR_DEFINED && rv != kKeyMissing && rv != kKeyDiffers && rv != kKeyUnseen;
   }
 }
 
@@ -118,6 +118,9 @@ std::string call_text(const char* function, CK_RV rv) {
   if (rv == kKeyMissing) return std::string(function) + ": the token does not have the key";
   if (rv == kKeyDiffers)
     return std::string(function) + ": the token has another key under the id of this one";
+  if (rv == kKeyUnseen)
+    return std::string(function) +
+           ": the key is not seen in the token, which is to be looked at anew";
   const char* text = p11_kit_strerror(rv);
   return std::string(function) + ": " + (text != nullptr ? text : "unknown error") + number;
 }

@@ -18,9 +18,14 @@ namespace kms::pkcs11 {
 // Outcomes of our own beside those of the library.
 inline constexpr CK_RV kKeyMissing = CKR_VENDOR_DEFINED | 0x4b4d5301UL;
 inline constexpr CK_RV kKeyDiffers = CKR_VENDOR_DEFINED | 0x4b4d5302UL;
+// Not seen, and nobody could look anew yet.
+inline constexpr CK_RV kKeyUnseen = CKR_VENDOR_DEFINED | 0x4b4d5303UL;
 
 // Only C_Finalize, C_Initialize and a new login help: the token or the library has lost us.
 bool is_lost(CK_RV rv) noexcept;
+inline bool is_unseen(CK_RV rv) noexcept {
+  return rv == kKeyMissing || rv == kKeyDiffers;
+}
 // "C_Encrypt: The device was removed (0x32)"
 std::string call_text(const char* function, CK_RV rv);
 

@@ -30,6 +30,10 @@ PinGuard::~PinGuard() {
   ::munmap(shared_, sizeof(Shared));
 }
 
+bool PinGuard::refused() const noexcept {
+  return shared_->refused;
+}
+
 LoginProblem PinGuard::in_turn(std::int64_t since_ms, std::int64_t wait_ms,
                                const std::function<LoginProblem()>& log_in) {
   std::optional<SharedLock> turn;

@@ -23,6 +23,8 @@ class PinGuard {
   // (steady_ms()) one goes first and the others wait for what it is told, at most wait_ms.
   LoginProblem in_turn(std::int64_t since_ms, std::int64_t wait_ms,
                        const std::function<LoginProblem()>& log_in);
+  // A process was refused: whoever is logged in had better stay so.
+  bool refused() const noexcept;
 
  private:
   struct Shared;

@@ -14,8 +14,7 @@ constexpr std::int64_t kRetryAfterS = 2;
 
 Error token_error(const char* what, CK_RV rv, const std::string& label) {
   const std::string about = label.empty() ? std::string() : label + ": ";
-  if (rv == kKeyMissing || rv == kKeyDiffers)
-    return Error(ErrorKind::corrupt, "The HSM: " + about + call_text(what, rv));
+  if (is_unseen(rv)) return Error(ErrorKind::corrupt, "The HSM: " + about + call_text(what, rv));
   Error error(ErrorKind::unavailable, "The HSM cannot serve now: " + about + call_text(what, rv));
   error.retry_after_s = kRetryAfterS;
   return error;
@@ -51,6 +50,7 @@ Result<Secret> Token::encrypt(std::shared_ptr<const KeyRef> key, ByteView blocks
   for (std::size_t at = 0; at < blocks.size(); at += core_->batch_bytes()) {
     auto job = std::make_shared<TokenJob>();
     job->key = key;
+    job->label = key->label;
     const auto part = blocks.subspan(at, std::min(core_->batch_bytes(), blocks.size() - at));
     job->blocks.assign(part.begin(), part.end());
     job->result = Secret(part.size());
@@ -73,6 +73,23 @@ Result<void> Token::run(const char* what, Work work) {
   job->what = what;
   job->work = std::move(work);
   return core_->perform({job});
+}
+
+Token::Moment Token::moment() const {
+  return core_->moment();
+}
+
+Result<CK_RV> Token::look(const char* what, std::string label, Work work, Moment since) {
+  auto job = std::make_shared<TokenJob>();
+  job->what = what;
+  job->label = std::move(label);
+  job->work = std::move(work);
+  job->since = since;
+  auto done = core_->perform({job});
+  if (done.ok()) return CKR_OK;
+  // Read where nobody writes any more: what was given up is unavailable.
+  if (done.error().kind == ErrorKind::corrupt) return job->rv;
+  return std::move(done).error();
 }
 
 }  // namespace kms::pkcs11

@@ -32,6 +32,13 @@ struct TokenOptions {
 // the library, initializes it and logs in, with growing pauses, until it is back. Thread-safe.
 //
 // A library that hangs keeps its threads; callers are then refused at once until a call returns.
+//
+// A library may not see an object that another process has made (SoftHSM 2.6.1: until somebody
+// writes, when this process wrote meanwhile), and only C_Finalize and C_Initialize help. So what
+// such a view of the token lacks is believed only of one that began after the question: until then
+// the question waits, and the thread that connects logs in anew, at most once a second, while all
+// other requests wait as well, for that moment. A key that is not there then either is never a
+// reason again.
 class Token {
  public:
   // logger must live until stop() has returned; guard is that of all processes of a configuration.
@@ -48,14 +55,23 @@ class Token {
   bool ready() const noexcept;
   Health condition() const noexcept;
 
-  // ECB encryption of whole blocks under the key. Concurrent calls for one key share library calls.
-  // Errors: unavailable; corrupt when the token has not, or no longer, this key.
+  // ECB encryption of whole blocks under the key, whose object was made before the call. Concurrent
+  // calls for one key share library calls. Errors: unavailable; corrupt when the token has not, or
+  // no longer, this key.
   Result<Secret> encrypt(std::shared_ptr<const KeyRef> key, ByteView blocks);
 
   // Runs work on one of the threads. It may go on after the caller has given up, so it must own
   // what it touches. Errors: unavailable, naming what; CKR_OK and ours become the result.
   using Work = std::function<CK_RV(const Session&)>;
   Result<void> run(const char* what, Work work);
+
+  // What is asked of objects that were made before some moment.
+  using Moment = std::uint64_t;
+  Moment moment() const;
+  // As run(), for work on one object, of this label, that was made before the moment: it is done
+  // once more on a new view of the token when the outcome is kKeyMissing or kKeyDiffers. CKR_OK or
+  // one of these. Errors: unavailable.
+  Result<CK_RV> look(const char* what, std::string label, Work work, Moment since);
 
  private:
   class Core;

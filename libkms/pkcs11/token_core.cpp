@@ -99,7 +99,7 @@ Result<void> Token::Core::admit(Lock& lock) {
   if (state_ == State::starting)
     settled_.wait_for(lock, std::chrono::milliseconds(options_.timeout_ms),
                       [this] { return state_ != State::starting; });
-  if (state_ != State::ready) return not_ready();
+  if (state_ != State::ready && state_ != State::renewing) return not_ready();
   if (stalled(steady_ms()))
     return unavailable("The HSM cannot serve now: its library does not come back from calls");
   return {};
@@ -119,13 +119,16 @@ void Token::Core::enqueue(const std::vector<JobPtr>& jobs) {
 }
 
 Error Token::Core::give_up(const std::vector<JobPtr>& jobs, std::int64_t waited_ms) {
-  bool running = false;
+  bool running = false, parked = false;
   for (const JobPtr& job : jobs) {
+    parked = parked || job->parked;
     running = running || (!job->done && !job->queued);
+    std::erase(parked_, job);
     if (!job->queued) continue;
     std::erase(small_, job);
     std::erase(large_, job);
   }
+  if (parked) return token_error(jobs[0]->what, kKeyUnseen, jobs[0]->label);
   const std::string text = std::string(running ? jobs[0]->what : "a free session of the HSM") +
                            " did not come within " + std::to_string(waited_ms) + " ms";
   if (!hang_logged_)
@@ -147,12 +150,14 @@ Result<void> Token::Core::wait_for(Lock& lock, const std::vector<JobPtr>& jobs) 
 
 Result<void> Token::Core::perform(const std::vector<JobPtr>& jobs) {
   Lock lock(mutex_);
+  for (const JobPtr& job : jobs)
+    if (job->key != nullptr) job->since = now();
   KMS_TRY(admit(lock));
   enqueue(jobs);
   KMS_TRY(wait_for(lock, jobs));
   for (const JobPtr& job : jobs)
     if (job->rv != CKR_OK)
-      return token_error(job->what, job->rv, job->key != nullptr ? job->key->label : std::string());
+      return token_error(job->what, job->rv, job->key != nullptr ? job->label : std::string());
   return {};
 }
 

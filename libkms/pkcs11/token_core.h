@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <memory>
@@ -9,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "pkcs11/library.h"
@@ -24,9 +26,13 @@ struct TokenJob {
   Bytes blocks;
   Secret result;
   Token::Work work;
+  std::string label;                   // of the object that it is about, if there is one
+  std::optional<Token::Moment> since;  // the object was there then; empty: it may be missing
 
   std::condition_variable changed;
   bool queued = true, done = false;  // guarded by the core's mutex, as all that follows
+  bool parked = false;               // until somebody has looked anew
+  bool sought = false;               // it was the reason for that
   CK_RV rv = CKR_OK;
 };
 using JobPtr = std::shared_ptr<TokenJob>;
@@ -42,6 +48,10 @@ class Token::Core : public std::enable_shared_from_this<Token::Core> {
   void stop() noexcept;
   bool ready() const noexcept { return ready_.load(std::memory_order_acquire); }
   Health condition() const noexcept { return health_.read(); }
+  Moment moment() {
+    const Lock lock(mutex_);
+    return now();
+  }
   // Queues the jobs and waits until all are done.
   Result<void> perform(const std::vector<JobPtr>& jobs);
   std::size_t batch_bytes() const noexcept {
@@ -49,7 +59,7 @@ class Token::Core : public std::enable_shared_from_this<Token::Core> {
   }
 
  private:
-  enum class State { starting, ready, lost, refused, stopped };
+  enum class State { starting, ready, renewing, lost, refused, stopped };
   // One thread and its session.
   struct Worker {
     CK_SESSION_HANDLE session = 0;
@@ -83,6 +93,15 @@ class Token::Core : public std::enable_shared_from_this<Token::Core> {
   bool no_session_left(Worker& me, const std::vector<JobPtr>& batch, CK_RV rv);
   void finish(const std::vector<JobPtr>& batch, CK_RV rv);
   void fail_queued(CK_RV rv);
+
+  // token_renew.cpp: who looks anew
+  void settle(const std::vector<JobPtr>& batch, CK_RV rv);
+  void park(const std::vector<JobPtr>& batch);
+  std::chrono::milliseconds until_renewal() const;
+  void renew(Lock& lock);
+  // The view that is there, by its incarnation, or the coming one, which may have begun already.
+  Moment now() const { return state_ == State::ready ? incarnation_ : incarnation_ + 1; }
+  bool held() const { return draining_ || state_ == State::renewing; }
 
   // token_keeper.cpp: who connects
   void keeper_body() noexcept;
@@ -124,6 +143,14 @@ class Token::Core : public std::enable_shared_from_this<Token::Core> {
   std::vector<Worker*> workers_;
   std::size_t idle_ = 0, threads_ = 0, left_behind_ = 0, most_workers_;
   std::unordered_map<std::string, CK_OBJECT_HANDLE> handles_;  // by id
+
+  std::vector<JobPtr> parked_;               // for the next view
+  std::unordered_set<std::string> missing_;  // ids that a new view did not have either
+  bool draining_ = false;                    // the threads are to come out of the library
+  std::int64_t renewed_ms_ = -60'000;        // steady_ms()
+  std::int64_t renew_pause_ms_ = 0;          // until the next, if longer than usual
+  std::uint64_t judged_ = 0;                 // the last view of which it is known whether it helped
+  std::string sought_;                       // the label of an object that it was for
 };
 
 }  // namespace kms::pkcs11

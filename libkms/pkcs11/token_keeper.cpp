@@ -21,7 +21,9 @@ void Token::Core::keeper_body() noexcept {
   Lock lock(mutex_);
   try {
     while (state_ != State::stopped) {
-      if (state_ == State::starting || state_ == State::lost)
+      if (state_ == State::ready && !parked_.empty() && until_renewal().count() == 0)
+        renew(lock);
+      else if (state_ == State::starting || state_ == State::lost || state_ == State::renewing)
         connect(lock);
       else
         look_after(lock);
@@ -58,9 +60,12 @@ void Token::Core::lose(CK_RV rv, const char* what) {
 
 // Asks whether the login still holds, so that a loss is repaired before a request meets it.
 void Token::Core::look_after(Lock& lock) {
-  keeper_.wait_for(lock, kLookEvery,
-                   [this] { return state_ == State::stopped || state_ == State::lost; });
-  if (state_ != State::ready) return;
+  const auto moved_on = [this] { return state_ == State::stopped || state_ == State::lost; };
+  if (parked_.empty())
+    keeper_.wait_for(lock, kLookEvery, [&] { return moved_on() || !parked_.empty(); });
+  else
+    keeper_.wait_for(lock, until_renewal(), moved_on);
+  if (state_ != State::ready || !parked_.empty()) return;
   const Library library = *library_;
   const CK_SESSION_HANDLE session = login_.session;
   const std::uint64_t incarnation = incarnation_;
@@ -141,7 +146,7 @@ void Token::Core::connect(Lock& lock) {
 }
 
 void Token::Core::connected(const Login& login) {
-  const bool back = state_ == State::lost;
+  const State before = state_;
   login_ = login;
   handles_.clear();
   ++incarnation_;
@@ -150,19 +155,28 @@ void Token::Core::connected(const Login& login) {
   hang_logged_ = false;
   ready_.store(true, std::memory_order_release);
   health_.good();
-  if (back)
-    log(LogLevel::notice, "KMS0142",
-        "the token is back after " + std::to_string(steady_ms() - lost_ms_) + " ms");
+  work_.notify_all();
+  const std::string took = std::to_string(steady_ms() - lost_ms_) + " ms";
+  if (before == State::renewing) {
+    renewed_ms_ = steady_ms();
+    log(LogLevel::info, "KMS0166",
+        sought_ + " was not in the token as this process saw it, which has logged in anew, in " +
+            took);
+  } else if (before == State::lost)
+    log(LogLevel::notice, "KMS0142", "the token is back after " + took);
   else
     log(LogLevel::info, "KMS0140", "logged in");
 }
 
 void Token::Core::not_connected(const LoginProblem& problem) {
   // At a start others are at work in the token, and a library may see half of what they write.
-  if (state_ == State::starting && !problem.for_good && ++first_tries_ < kFirstTries) {
+  if ((state_ == State::starting || state_ == State::renewing) && !problem.for_good &&
+      ++first_tries_ < kFirstTries) {
     pause_ms_ = kFirstPauseMs;
     return;
   }
+  ready_.store(false, std::memory_order_release);
+  fail_queued(CKR_DEVICE_ERROR);
   state_ = problem.for_good ? State::refused : State::lost;
   why_ = problem.text;
   pause_ms_ = std::clamp(pause_ms_ * 2, kFirstPauseMs, kLongestPauseMs);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "core/clock.h"
 #include "pkcs11/token_core.h"
@@ -56,7 +57,7 @@ std::vector<JobPtr> Token::Core::take() {
 }
 
 void Token::Core::work(Lock& lock, Worker& me) {
-  while (small_.empty() && large_.empty()) {
+  while (held() || (small_.empty() && large_.empty())) {
     ++idle_;
     work_.wait(lock);
     --idle_;
@@ -82,7 +83,7 @@ void Token::Core::work(Lock& lock, Worker& me) {
   // Before the answers leave, so that the next request already knows.
   if (is_lost(rv) && state_ == State::ready && incarnation == incarnation_)
     lose(rv, batch[0]->what);
-  finish(batch, rv);
+  settle(batch, rv);
   keeper_.notify_all();
 }
 
@@ -128,9 +129,10 @@ CK_RV Token::Core::handle_of(const Session& session, const KeyRef& key, std::uin
   }
   const CK_RV rv = find_key(session, key, out);
   const Lock lock(mutex_);
-  if (rv == kKeyMissing || rv == kKeyDiffers)
-    log(LogLevel::error, "KMS0146", call_text(key.label.c_str(), rv));
-  if (rv == CKR_OK && incarnation == incarnation_) handles_[key.id] = out;
+  if (rv == CKR_OK && incarnation == incarnation_) {
+    handles_[key.id] = out;
+    missing_.erase(key.id);
+  }
   return rv;
 }
 
@@ -171,6 +173,7 @@ void Token::Core::finish(const std::vector<JobPtr>& batch, CK_RV rv) {
 }
 
 void Token::Core::fail_queued(CK_RV rv) {
+  finish(std::exchange(parked_, {}), rv);
   for (auto* queue : {&small_, &large_}) {
     const std::vector<JobPtr> all(queue->begin(), queue->end());
     queue->clear();

@@ -102,7 +102,8 @@ Result<void> destroy_orphans(const StoreOptions& options, const std::vector<std:
         (found->kind != Finding::Kind::orphan && found->kind != Finding::Kind::pending))
       return Error(ErrorKind::invalid_argument, id + " is no orphan of this store");
     const CK_RV rv = destroy_key((*visit)->session(), *unhex(id), found->label);
-    if (rv != CKR_OK) return Error(ErrorKind::unavailable, call_text("C_DestroyObject", rv));
+    if (rv != CKR_OK && rv != kKeyMissing)
+      return Error(ErrorKind::unavailable, call_text("C_DestroyObject", rv));
     std::erase_if(next.pending, [&](const Pending& each) { return hex_text(each.id) == id; });
   }
   if (next.pending.size() == (*base)->pending.size()) return {};

@@ -99,7 +99,8 @@ Result<void> destroy_pending(const Visit& visit, Records& records, const Finding
     if (!*claimed) return gone();
   }
   const CK_RV rv = destroy_key(visit.session(), *unhex(finding.id), finding.label);
-  if (rv != CKR_OK) return Error(ErrorKind::unavailable, call_text("C_DestroyObject", rv));
+  if (rv != CKR_OK && rv != kKeyMissing)
+    return Error(ErrorKind::unavailable, call_text("C_DestroyObject", rv));
   auto removed = records.remove(kHsmPending, number);
   return removed.ok() ? Result<void>() : std::move(removed).error();
 }
@@ -142,7 +143,8 @@ Result<void> destroy_shared_orphans(const StoreOptions& options, const Profile& 
     if (!known || found->kind != Finding::Kind::orphan)
       return Error(ErrorKind::invalid_argument, id + " is no orphan of this store");
     const CK_RV rv = destroy_key((*visit)->session(), *unhex(id), found->label);
-    if (rv != CKR_OK) return Error(ErrorKind::unavailable, call_text("C_DestroyObject", rv));
+    if (rv != CKR_OK && rv != kKeyMissing)
+      return Error(ErrorKind::unavailable, call_text("C_DestroyObject", rv));
   }
   return {};
 }

@@ -91,8 +91,8 @@ class SharedStore final : public KeyStore {
   void take_back(const KeyReference& object);
   Result<bool> claim(const Record& note);
   void mend_pending();
-  void mend(const Record& note);
-  void finish(const Record& note, const KeyReference& object);
+  void mend(const Record& note, Token::Moment since);
+  void finish(const Record& note, const KeyReference& object, Token::Moment since);
   void destroy_left();
   bool is_referred_to(const KeyReference& object);
 

@@ -94,8 +94,9 @@ void SharedStore::take_back(const KeyReference& object) {
   note.content = encode_reference(object);
   auto claimed = claim(note);
   if (!claimed.ok() || !*claimed) return;
-  auto gone = destroy_object(token_, object.id, object.label);
-  if (gone.ok() && *gone) (void)base_->records()->remove(kHsmPending, note.number).ok();
+  auto gone = destroy_object(token_, object.id, object.label, token_.moment());
+  if (gone.ok() && *gone != kKeyDiffers)
+    (void)base_->records()->remove(kHsmPending, note.number).ok();
 }
 
 Result<void> SharedStore::check_free(std::string_view name) {
@@ -164,11 +165,13 @@ void SharedStore::destroy_left() {
   if (!token_.ready()) return;
   auto notes = base_->records()->read_all(kHsmPending);
   if (!notes.ok()) return;
+  const Token::Moment since = token_.moment();
   for (const RecordPtr& note : *notes) {
     auto object = parse_reference(note->content.view());
     if (!object.ok() || note->revision < kToBeDestroyed || object->check.empty()) continue;
-    auto gone = destroy_object(token_, object->id, object->label);
-    if (gone.ok() && *gone) (void)base_->records()->remove(kHsmPending, note->number).ok();
+    auto gone = destroy_object(token_, object->id, object->label, since);
+    if (gone.ok() && *gone != kKeyDiffers)
+      (void)base_->records()->remove(kHsmPending, note->number).ok();
   }
 }
 
@@ -182,28 +185,27 @@ bool SharedStore::is_referred_to(const KeyReference& object) {
   return version != nullptr && version->key != nullptr && version->key->id == object.id;
 }
 
-void SharedStore::finish(const Record& note, const KeyReference& object) {
+// Also what is not seen: before the note goes somebody looks anew.
+void SharedStore::finish(const Record& note, const KeyReference& object, Token::Moment since) {
   const bool made = !object.check.empty();
-  const auto there = has_object(token_, object.id);
-  if (!there.ok()) return;
-  if (*there) {
-    auto gone = destroy_object(token_, object.id, object.label);
-    if (!gone.ok() || !*gone) {
-      log(LogLevel::error, "KMS0163",
-          "the object " + object.label + " of an interrupted change cannot be destroyed: " +
-              (gone.ok() ? std::string("another object has its id") : gone.error().message));
-      return;
-    }
+  const auto seen = sees_object(token_, object.id);
+  if (!seen.ok()) return;
+  if (!*seen && !made && now_ms() < note.expires_ms + kLateMs) return;
+  auto gone = destroy_object(token_, object.id, object.label, since);
+  if (!gone.ok() || *gone == kKeyDiffers) {
+    log(LogLevel::error, "KMS0163",
+        "the object " + object.label + " of an interrupted change cannot be destroyed: " +
+            (gone.ok() ? std::string("another object has its id") : gone.error().message));
+    return;
+  }
+  if (*gone == CKR_OK)
     log(LogLevel::notice, "KMS0164",
         "the object " + object.label + " of an interrupted " + (made ? "change" : "creation") +
             " was destroyed");
-  } else if (!made && now_ms() < note.expires_ms + kLateMs) {
-    return;
-  }
   (void)base_->records()->remove(kHsmPending, note.number).ok();
 }
 
-void SharedStore::mend(const Record& note) {
+void SharedStore::mend(const Record& note, Token::Moment since) {
   const std::int64_t age = now_ms() - note.expires_ms;
   auto object = parse_reference(note.content.view());
   if (!object.ok() || age > kOldMs) return;
@@ -212,7 +214,7 @@ void SharedStore::mend(const Record& note) {
     auto claimed = claim(note);
     if (!claimed.ok() || !*claimed) return;
   }
-  if (!is_referred_to(*object)) finish(note, *object);
+  if (!is_referred_to(*object)) finish(note, *object, since);
 }
 
 // One of the children of an httpd at a time.
@@ -226,9 +228,10 @@ void SharedStore::mend_pending() {
     return;
   auto notes = base_->records()->read_all(kHsmPending);
   if (!notes.ok()) return;  // the shared store says what is wrong with it
+  const Token::Moment since = token_.moment();
   int done = 0;
   for (const RecordPtr& note : *notes)
-    if (done++ < kMostAtOnce) mend(*note);
+    if (done++ < kMostAtOnce) mend(*note, since);
 }
 
 }  // namespace kms::pkcs11

@@ -64,7 +64,7 @@ class TokenStore final : public KeyStore {
   Result<VersionPtr> add_version(const WriteLock::Turn& turn, StatePtr base,
                                  const KeyRecord& before, const Approval& approval);
   void mend_pending();
-  bool mend(const Pending& pending);
+  bool mend(const Pending& pending, Token::Moment since);
 
   void log(LogLevel level, const char* id, const std::string& text) noexcept {
     logger_.log(level, id, options_.uri + ": " + text);

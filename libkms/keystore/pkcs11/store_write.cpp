@@ -62,7 +62,7 @@ Result<VersionPtr> TokenStore::add_version(const WriteLock::Turn& turn, StatePtr
   // Where the new file is in place after all, though not durable, its object must stay.
   if (file_.latest()->file != (*with_note)->file) return std::move(written).error();
   // Else poll() does what cannot be done now.
-  if (auto gone = destroy_object(token_, *id, version->version_name); gone.ok())
+  if (auto gone = destroy_object(token_, *id, version->version_name, token_.moment()); gone.ok())
     (void)file_.write(turn, **with_note, *base, nullptr, {}).ok();
   return std::move(written).error();
 }
@@ -156,8 +156,9 @@ Result<void> TokenStore::remove(std::string_view name, const Approval& approval)
   auto written = file_.write(turn, **base, std::move(next), nullptr, approval);
   if (!written.ok()) return std::move(written).error();
   State cleaned = **written;
+  const Token::Moment since = token_.moment();
   for (const TokenVersionPtr& version : objects) {
-    auto gone = destroy_object(token_, version->key->id, version->key->label);
+    auto gone = destroy_object(token_, version->key->id, version->key->label, since);
     if (!gone.ok()) break;  // poll() goes on
     forget_pending(cleaned, version->key->id);
   }
@@ -166,23 +167,25 @@ Result<void> TokenStore::remove(std::string_view name, const Approval& approval)
 }
 
 // Whether the note is done with.
-bool TokenStore::mend(const Pending& pending) {
+bool TokenStore::mend(const Pending& pending, Token::Moment since) {
   const std::int64_t age = now_ms() - pending.since_ms;
   if (age > kOldMs) return false;
-  const auto there = has_object(token_, pending.id);
-  if (!there.ok()) return false;
-  if (!*there) return pending.destroy || age > kLateMs;
-  auto gone = destroy_object(token_, pending.id, pending.label);
-  if (!gone.ok()) {
+  const auto seen = sees_object(token_, pending.id);
+  if (!seen.ok()) return false;
+  if (!*seen && !pending.destroy && age <= kLateMs) return false;
+  // Also what is not seen: before the note goes somebody looks anew.
+  auto gone = destroy_object(token_, pending.id, pending.label, since);
+  if (!gone.ok() || *gone == kKeyDiffers) {
     log(LogLevel::error, "KMS0156",
-        "the object " + pending.label +
-            " of an interrupted change cannot be destroyed: " + gone.error().message);
+        "the object " + pending.label + " of an interrupted change cannot be destroyed: " +
+            (gone.ok() ? std::string("another object has its id") : gone.error().message));
     return false;
   }
-  log(LogLevel::notice, "KMS0157",
-      "the object " + pending.label + " of an interrupted " +
-          (pending.destroy ? "deletion" : "creation") + " was destroyed");
-  return *gone;
+  if (*gone == CKR_OK)
+    log(LogLevel::notice, "KMS0157",
+        "the object " + pending.label + " of an interrupted " +
+            (pending.destroy ? "deletion" : "creation") + " was destroyed");
+  return true;
 }
 
 // What a process left that died between token and file. Its lock is free, so it is not at work.
@@ -194,7 +197,8 @@ void TokenStore::mend_pending() {
   auto base = file_.writable_base();
   if (!base.ok()) return;
   State next = **base;
-  std::erase_if(next.pending, [&](const Pending& each) { return mend(each); });
+  const Token::Moment since = token_.moment();
+  std::erase_if(next.pending, [&](const Pending& each) { return mend(each, since); });
   if (next.pending.size() != (*base)->pending.size())
     (void)file_.write(turn, **base, std::move(next), nullptr, {}).ok();
 }

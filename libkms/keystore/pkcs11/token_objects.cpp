@@ -31,23 +31,26 @@ Result<void> able_to_change(const Token& token, bool check_only) {
 
 Result<void> make_object(Token& token, KeyRef& key) {
   const auto made = std::make_shared<KeyRef>(key);
-  KMS_TRY(token.run("C_GenerateKey",
-                    [made](const Session& session) { return generate_key(session, *made); }));
+  KMS_TRY(token.run("C_GenerateKey", [made](const Session& session) {
+    // A search first: SoftHSM takes its own change for all that was new in the token, and does not
+    // see what others made before it.
+    bool taken = false;
+    const CK_RV rv = has_key(session, made->id, taken);
+    if (rv != CKR_OK) return rv;
+    return taken ? kKeyDiffers : generate_key(session, *made);
+  }));
   key = *made;
   return {};
 }
 
-Result<bool> destroy_object(Token& token, const std::string& id, const std::string& label) {
-  const auto differs = std::make_shared<bool>(false);
-  KMS_TRY(token.run("C_DestroyObject", [differs, id, label](const Session& session) {
-    const CK_RV rv = destroy_key(session, id, label);
-    *differs = rv == kKeyDiffers;
-    return *differs ? CKR_OK : rv;
-  }));
-  return !*differs;
+Result<CK_RV> destroy_object(Token& token, const std::string& id, const std::string& label,
+                             Token::Moment since) {
+  return token.look(
+      "C_DestroyObject", label,
+      [id, label](const Session& session) { return destroy_key(session, id, label); }, since);
 }
 
-Result<bool> has_object(Token& token, const std::string& id) {
+Result<bool> sees_object(Token& token, const std::string& id) {
   const auto there = std::make_shared<bool>(false);
   KMS_TRY(token.run("C_FindObjects",
                     [there, id](const Session& session) { return has_key(session, id, *there); }));
