@@ -63,17 +63,9 @@ def direct(token: Token, case: Case, seconds: int, size: int, calls: int) -> flo
     return float(done.stdout)
 
 
-def begin_anew(server: Httpd) -> None:
-    server.stop()
-    server.start()
-
-
 def request_files(bench, area: Area, server: Httpd, args) -> dict[str, Path]:
-    # SoftHSM: a child may not see the object that another one has just made, until it begins anew.
     names = bench.make_keys(server.port, args.keys)
-    begin_anew(server)
     work = bench.Workload(area.path, server.port, names, args.batch)
-    begin_anew(server)
     work.hundreds = [("GET", f"/kms/v1/key/{quote(f'bench-{i}')}/_eek?num_keys=100&eek_op=generate", None) for i in range(args.keys)]
     files = work.files("hsm", server.port)
     files["hundreds"] = bench.write_requests(area.path / "hsm-hundreds", bench.cookie_of(server.port), work.hundreds)

@@ -108,7 +108,7 @@ class Token:
     def use(self, httpd: Httpd, site: dict[str, str] | None = None, **more: object) -> None:
         """more are properties hadoop.kms.hsm.*, site any others."""
         httpd.environment = dict(self.environment)
-        httpd.usual |= {"KMS0140", "KMS0158"}
+        httpd.usual |= {"KMS0140", "KMS0158", "KMS0166"}
         properties = {
             "hadoop.kms.key.provider.uri": f"hsm://generic@{self.metadata}",
             "hadoop.kms.hsm.token": self.address,

@@ -12,6 +12,7 @@ import pytest
 from client import Client, unbase64
 from harness import BUILD, Httpd, wait_for
 from hsm import Token, missing
+from hsm_children import CHILDREN, make_and_use
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not here: {missing()}")
 REFUSED = "java.lang.UnsupportedOperationException"
@@ -187,6 +188,14 @@ def test_crash_while_a_key_is_made(httpd: Httpd, token: Token, client: Client) -
     assert client.create("other").status == 201 and client.generate("other").status == 200
     # opencryptoki: now and then a process misses an object that is there, when it looks while others log in.
     wait_for("both keys in the token", lambda: kmsctl(httpd, token, "status").returncode == 0, 30)
+
+
+def test_what_one_child_makes_all_others_use(httpd: Httpd, token: Token) -> None:
+    token.use(httpd)
+    httpd.children = CHILDREN
+    httpd.start()
+    make_and_use([httpd], makers=3, rounds=5)
+    wait_for("all in the token", lambda: kmsctl(httpd, token, "status").returncode == 0, 30)
 
 
 def test_configtest_logs_in(httpd: Httpd, token: Token) -> None:
