@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Both sides compared, for kmsctl: a process that serves nothing and ends soon.
-#include <algorithm>
-
 #include "core/hex.h"
 #include "keystore/pkcs11/metadata_file.h"
 #include "keystore/pkcs11/pkcs11_store.h"
@@ -95,17 +93,11 @@ Result<void> destroy_orphans(const StoreOptions& options, const std::vector<std:
   auto findings = compare(**visit, **base);
   if (!findings.ok()) return std::move(findings).error();
   State next = **base;
-  for (const std::string& id : ids) {
-    const auto found = std::find_if(findings->begin(), findings->end(),
-                                    [&](const Finding& each) { return each.id == id; });
-    if (found == findings->end() ||
-        (found->kind != Finding::Kind::orphan && found->kind != Finding::Kind::pending))
-      return Error(ErrorKind::invalid_argument, id + " is no orphan of this store");
-    const CK_RV rv = destroy_key((*visit)->session(), *unhex(id), found->label);
-    if (rv != CKR_OK && rv != kKeyMissing)
-      return Error(ErrorKind::unavailable, call_text("C_DestroyObject", rv));
-    std::erase_if(next.pending, [&](const Pending& each) { return hex_text(each.id) == id; });
-  }
+  KMS_TRY(each_orphan(*findings, ids, [&](const Finding& found) -> Result<void> {
+    KMS_TRY(destroy(**visit, found));
+    std::erase_if(next.pending, [&](const Pending& each) { return hex_text(each.id) == found.id; });
+    return {};
+  }));
   if (next.pending.size() == (*base)->pending.size()) return {};
   auto written = file.write(turn, **base, std::move(next), nullptr, {});
   return written.ok() ? Result<void>() : std::move(written).error();

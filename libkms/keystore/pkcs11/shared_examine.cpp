@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Token and shared store compared, for kmsctl: a process that serves nothing and ends soon.
-#include <algorithm>
-
 #include "core/hex.h"
 #include "keystore/pkcs11/shared_store.h"
 #include "keystore/pkcs11/visit.h"
@@ -93,14 +91,11 @@ Result<void> destroy_pending(const Visit& visit, Records& records, const Finding
   };
   if (*note == nullptr) return gone();
   if ((*note)->revision == kBeingMade) {
-    Record mine{number, (*note)->expires_ms, kBeingMade, (*note)->content.clone()};
-    auto claimed = records.put(kHsmPending, mine);
+    auto claimed = claim_note(records, **note);
     if (!claimed.ok()) return std::move(claimed).error();
     if (!*claimed) return gone();
   }
-  const CK_RV rv = destroy_key(visit.session(), *unhex(finding.id), finding.label);
-  if (rv != CKR_OK && rv != kKeyMissing)
-    return Error(ErrorKind::unavailable, call_text("C_DestroyObject", rv));
+  KMS_TRY(destroy(visit, finding));
   auto removed = records.remove(kHsmPending, number);
   return removed.ok() ? Result<void>() : std::move(removed).error();
 }
@@ -132,21 +127,10 @@ Result<void> destroy_shared_orphans(const StoreOptions& options, const Profile& 
   if (!visit.ok()) return std::move(visit).error();
   auto findings = Comparison(**visit, options).run(records);
   if (!findings.ok()) return std::move(findings).error();
-  for (const std::string& id : ids) {
-    const auto found = std::find_if(findings->begin(), findings->end(),
-                                    [&](const Finding& each) { return each.id == id; });
-    const bool known = found != findings->end();
-    if (known && found->kind == Finding::Kind::pending) {
-      KMS_TRY(destroy_pending(**visit, records, *found));
-      continue;
-    }
-    if (!known || found->kind != Finding::Kind::orphan)
-      return Error(ErrorKind::invalid_argument, id + " is no orphan of this store");
-    const CK_RV rv = destroy_key((*visit)->session(), *unhex(id), found->label);
-    if (rv != CKR_OK && rv != kKeyMissing)
-      return Error(ErrorKind::unavailable, call_text("C_DestroyObject", rv));
-  }
-  return {};
+  return each_orphan(*findings, ids, [&](const Finding& found) {
+    return found.kind == Finding::Kind::pending ? destroy_pending(**visit, records, found)
+                                                : destroy(**visit, found);
+  });
 }
 
 }  // namespace kms::pkcs11

@@ -89,7 +89,6 @@ class SharedStore final : public KeyStore {
   Result<KeyReference> make_object(std::string label, std::int32_t bits);
   Result<std::string> new_id();
   void take_back(const KeyReference& object);
-  Result<bool> claim(const Record& note);
   void mend_pending();
   void mend(const Record& note, Token::Moment since);
   void finish(const Record& note, const KeyReference& object, Token::Moment since);
@@ -113,6 +112,10 @@ class SharedStore final : public KeyStore {
 
 // What begins the ids of all objects of a store: made by whoever is first. Errors: of the records.
 Result<std::string> shared_store_id(Records& records, bool make);
+
+// Of an object that was being made: from here on no version can come to refer to it. False: one
+// does, or somebody else has done this.
+Result<bool> claim_note(Records& records, const Record& note);
 
 // The store below, opened as it is configured.
 Result<std::unique_ptr<KeyStore>> open_shared_base(const StoreOptions& options, Logger& logger,

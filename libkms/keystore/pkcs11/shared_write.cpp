@@ -73,15 +73,13 @@ Result<KeyReference> SharedStore::make_object(std::string label, std::int32_t bi
   return reference;
 }
 
-// From here on no version can come to refer to the object. False: one does, or somebody else has
-// done this.
-Result<bool> SharedStore::claim(const Record& note) {
+Result<bool> claim_note(Records& records, const Record& note) {
   Record mine;
   mine.number = note.number;
   mine.expires_ms = note.expires_ms;
   mine.revision = note.revision;
   mine.content = note.content.clone();
-  return base_->records()->put(kHsmPending, mine);
+  return records.put(kHsmPending, mine);
 }
 
 // Of a version that was not committed, or of which that is not known. What cannot be done now is
@@ -92,7 +90,7 @@ void SharedStore::take_back(const KeyReference& object) {
   note.expires_ms = now_ms();
   note.revision = kBeingMade;
   note.content = encode_reference(object);
-  auto claimed = claim(note);
+  auto claimed = claim_note(*base_->records(), note);
   if (!claimed.ok() || !*claimed) return;
   auto gone = destroy_object(token_, object.id, object.label, token_.moment());
   if (gone.ok() && *gone != kKeyDiffers)
@@ -211,7 +209,7 @@ void SharedStore::mend(const Record& note, Token::Moment since) {
   if (!object.ok() || age > kOldMs) return;
   if (note.revision == kBeingMade) {
     if (age < grace_ms(options_)) return;
-    auto claimed = claim(note);
+    auto claimed = claim_note(*base_->records(), note);
     if (!claimed.ok() || !*claimed) return;
   }
   if (!is_referred_to(*object)) finish(note, *object, since);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "keystore/pkcs11/visit.h"
 
+#include <algorithm>
+
 #include "core/hex.h"
 #include "pkcs11/apart.h"
 
@@ -98,6 +100,26 @@ void add_others(const std::vector<TokenKey>& keys, const KnownObjects& known,
                         : kind == Kind::orphan ? "made for this store, which does not know it"
                                                : "not made for this store"});
   }
+}
+
+Result<void> each_orphan(const std::vector<Finding>& findings, const std::vector<std::string>& ids,
+                         const std::function<Result<void>(const Finding&)>& work) {
+  for (const std::string& id : ids) {
+    const auto found = std::find_if(findings.begin(), findings.end(), [&](const Finding& each) {
+      return each.id == id &&
+             (each.kind == Finding::Kind::orphan || each.kind == Finding::Kind::pending);
+    });
+    if (found == findings.end())
+      return Error(ErrorKind::invalid_argument, id + " is no orphan of this store");
+    KMS_TRY(work(*found));
+  }
+  return {};
+}
+
+Result<void> destroy(const Visit& visit, const Finding& finding) {
+  const CK_RV rv = destroy_key(visit.session(), *unhex(finding.id), finding.label);
+  if (rv == CKR_OK || rv == kKeyMissing) return {};
+  return Error(ErrorKind::unavailable, call_text("C_DestroyObject", rv));
 }
 
 }  // namespace kms::pkcs11

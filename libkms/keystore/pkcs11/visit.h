@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <set>
 #include <string>
@@ -43,5 +44,12 @@ struct KnownObjects {
 // Those of keys that are of no version: pending, orphan, foreign.
 void add_others(const std::vector<TokenKey>& keys, const KnownObjects& known,
                 std::vector<Finding>& findings);
+
+// Calls work with the orphan or pending object of each of these ids. Errors: of work;
+// invalid_argument for an id of none.
+Result<void> each_orphan(const std::vector<Finding>& findings, const std::vector<std::string>& ids,
+                         const std::function<Result<void>(const Finding&)>& work);
+// The object of one; it may be gone by now.
+Result<void> destroy(const Visit& visit, const Finding& finding);
 
 }  // namespace kms::pkcs11
