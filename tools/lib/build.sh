@@ -62,4 +62,28 @@ make_tree() {
   fi
 }
 
+# precompile DIR NAME FLAGS: compiles the standard headers once for what is built in DIR with FLAGS, and prints the option
+# that uses them; a build with other flags reads them as text. With g++ alone: elsewhere it prints nothing.
+precompile() {
+  local into=$1/precompiled/$2 kind compiler options
+  # shellcheck disable=SC2016 # for make
+  { read -r compiler && read -r options; } < <(
+    printf 'include Makefile\nshow:\n\t@echo "$(CXX)"; echo "$(AM_CXXFLAGS)"\n' |
+      make -s --no-print-directory -C "$1" -f - show 2>/dev/null | tail -n 2
+  ) || return 0
+  ! $compiler -dM -E -x c++ /dev/null 2>/dev/null | grep -q __clang__ || return 0
+  # Made once: what was compiled with it hangs on its date.
+  if [ "$(cat "$into/of" 2>/dev/null)" != "$compiler $options $3" ]; then
+    mkdir -p "$into/standard_headers.h.gch"
+    cp "$tools_lib/standard_headers.h" "$into/"
+    for kind in '' '-fPIC -DPIC'; do
+      # shellcheck disable=SC2086 # words
+      $compiler $options $3 $kind -x c++-header "$into/standard_headers.h" \
+        -o "$into/standard_headers.h.gch/code${kind// /}" >"$into/log" 2>&1 || return 0
+    done
+    echo "$compiler $options $3" >"$into/of"
+  fi
+  echo "-include $into/standard_headers.h"
+}
+
 module_of() { echo "$1/mod_kms/.libs/mod_kms.so"; }
