@@ -24,6 +24,11 @@ Result<std::unique_ptr<KeyStore>> open_previous(const KeyStoreOptions& of, Logge
     return Error(ErrorKind::configuration, "'" + options.uri +
                                                "' is neither jceks://file@/PATH nor " +
                                                "trustee://USER@HOST:PORT/DATABASE");
+  if (!is_file && !(of.trustee.seal_hsm_key + of.trustee.previous_hsm_key).empty())
+    return Error(ErrorKind::configuration,
+                 "the sealing key of " + options.uri +
+                     " is in an HSM, for which this process has no second login: make that store "
+                     "hadoop.kms.hsm.metadata.uri, or seal it by a file or a passphrase");
   if (is_file) {
     // As a provider it would begin empty.
     auto file = stat_file(keystore_file(options.uri));

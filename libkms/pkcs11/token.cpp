@@ -30,7 +30,7 @@ Token::~Token() {
 }
 
 void Token::start() {
-  core_->start();
+  std::call_once(started_, [this] { core_->start(); });
 }
 
 void Token::stop() noexcept {

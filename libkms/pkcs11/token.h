@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "core/health.h"
@@ -49,6 +50,7 @@ class Token {
   Token& operator=(const Token&) = delete;
 
   // After the fork. Waits for the token at most the timeout; what is wrong shows in condition().
+  // Once: a second call waits for the first.
   void start();
   // Waits a moment for calls that run; what hangs is left behind. Then no call is of use.
   void stop() noexcept;
@@ -76,6 +78,7 @@ class Token {
  private:
   class Core;
   std::shared_ptr<Core> core_;
+  std::once_flag started_;
 };
 
 // An answer of the library as an error of the request: corrupt for a key that is not there.

@@ -181,7 +181,10 @@ Result<std::string> look_for(const Session& session, const std::string& label, b
 
 class TokenHsm final : public Hsm {
  public:
-  explicit TokenHsm(pkcs11::TokenAccess access) : access_(std::move(access)) {}
+  TokenHsm(pkcs11::TokenAccess access, std::shared_ptr<pkcs11::Token> token)
+      : access_(std::move(access)), borrowed_(token != nullptr) {
+    connected_->token = std::move(token);
+  }
   ~TokenHsm() override { stop(); }
 
   Result<HsmKey> make(const std::string& label, const pkcs11::ServingUser& user,
@@ -209,7 +212,7 @@ class TokenHsm final : public Hsm {
   }
 
   void start(Logger& logger) override {
-    if (connected_->get() != nullptr) return;
+    if (const auto token = connected_->get(); token != nullptr) return token->start();
     access_.set_environment();
     auto token = std::make_shared<pkcs11::Token>(access_.options, access_.address,
                                                  access_.pin.clone(), logger, pin_guard_);
@@ -218,7 +221,7 @@ class TokenHsm final : public Hsm {
     connected_->token = std::move(token);
   }
   void stop() noexcept override {
-    if (const auto token = connected_->get(); token != nullptr) token->stop();
+    if (const auto token = connected_->get(); token != nullptr && !borrowed_) token->stop();
   }
   bool ready() const noexcept override {
     const auto token = connected_->get();
@@ -256,6 +259,7 @@ class TokenHsm final : public Hsm {
   }
 
   const pkcs11::TokenAccess access_;
+  const bool borrowed_;
   const std::shared_ptr<pkcs11::PinGuard> pin_guard_ = std::make_shared<pkcs11::PinGuard>();
   const std::shared_ptr<Connected> connected_ = std::make_shared<Connected>();
 };
@@ -267,14 +271,15 @@ std::string Hsm::label_of(const std::string& parameters) {
   return key ? key->label : std::string();
 }
 
-Result<std::unique_ptr<Hsm>> Hsm::open(const pkcs11::HsmOptions& options, const std::string& name) {
+Result<std::unique_ptr<Hsm>> Hsm::open(const pkcs11::HsmOptions& options, const std::string& name,
+                                       std::shared_ptr<pkcs11::Token> token) {
   const pkcs11::Profile* profile = pkcs11::find_profile(name);
   if (profile == nullptr)
     return configuration("hadoop.kms.trustee.seal.hsm.profile value '" + name +
                          "' is unknown; allowed are thales, luna, generic");
   auto access = pkcs11::TokenAccess::read(options, *profile);
   if (!access.ok()) return std::move(access).error();
-  return std::unique_ptr<Hsm>(std::make_unique<TokenHsm>(std::move(*access)));
+  return std::unique_ptr<Hsm>(std::make_unique<TokenHsm>(std::move(*access), std::move(token)));
 }
 
 }  // namespace kms::seal

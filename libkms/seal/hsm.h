@@ -10,6 +10,10 @@
 #include "pkcs11/options.h"
 #include "seal/sealing_key.h"
 
+namespace kms::pkcs11 {
+class Token;
+}
+
 namespace kms::seal {
 
 // A key in a token as a store remembers it.
@@ -22,10 +26,12 @@ struct HsmKey {
 // by start() only, so a process that has not called it may fork. Thread-safe after start().
 class Hsm {
  public:
-  // Reads the PIN. Errors (configuration): the properties hadoop.kms.hsm.*, an unknown profile, or
-  // a build without PKCS#11.
+  // Reads the PIN. token: one of these options that the process has already, as it has one login;
+  // start() starts it, its owner stops it. Errors (configuration): the properties hadoop.kms.hsm.*,
+  // an unknown profile, or a build without PKCS#11.
   static Result<std::unique_ptr<Hsm>> open(const pkcs11::HsmOptions& options,
-                                           const std::string& profile);
+                                           const std::string& profile,
+                                           std::shared_ptr<pkcs11::Token> token = nullptr);
   virtual ~Hsm() = default;
 
   // Each in a process of its own, which becomes user. Errors: configuration.

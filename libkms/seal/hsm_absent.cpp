@@ -4,7 +4,8 @@
 
 namespace kms::seal {
 
-Result<std::unique_ptr<Hsm>> Hsm::open(const pkcs11::HsmOptions&, const std::string&) {
+Result<std::unique_ptr<Hsm>> Hsm::open(const pkcs11::HsmOptions&, const std::string&,
+                                       std::shared_ptr<pkcs11::Token>) {
   return Error(ErrorKind::configuration,
                "a sealing key in an HSM needs PKCS#11, which this build does not support: p11-kit "
                "was not there when it was configured");

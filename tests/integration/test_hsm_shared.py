@@ -29,18 +29,23 @@ def server():
 
 
 class Cluster:
-    """Nodes on one token and one new store."""
+    """Nodes on one token and one new store, which is sealed by a file or by a key of that token."""
 
-    def __init__(self, registry, area: Area, server: Postgres) -> None:
-        self.registry, self.area, self.server = registry, area, server
+    def __init__(self, registry, area: Area, server: Postgres, sealed_by: str = "file") -> None:
+        self.registry, self.area, self.server, self.sealed_by = registry, area, server, sealed_by
         self.token = Token(area)
         self.database = server.database()
         self.configure()
+        if sealed_by == "token":
+            self.kmsctl("seal", "setup", exit_status=0)
+            self.token.give()
         self.kmsctl("store", "init", exit_status=0)
         self.nodes = [registry.httpd(area, name) for name in ("first", "second")]
 
     def configure(self, **trustee: str) -> None:
         self.trustee = {"hadoop.kms.trustee." + name.replace("_", "."): value for name, value in trustee.items()}
+        if self.sealed_by == "token":
+            self.trustee |= {"hadoop.kms.trustee.seal.key-file": "", "hadoop.kms.trustee.seal.hsm.key": "kms-seal"}
         self.use(Httpd.__new__(Httpd))
 
     def use(self, httpd: Httpd) -> None:
@@ -70,8 +75,8 @@ class Cluster:
 
 
 @pytest.fixture
-def cluster(registry, area: Area, server: Postgres):
-    it = Cluster(registry, area, server)
+def cluster(request, registry, area: Area, server: Postgres):
+    it = Cluster(registry, area, server, getattr(request, "param", "file"))
     yield it
     for node in it.nodes:
         node.stop()
@@ -82,6 +87,7 @@ def versions_of(client: Client, name: str) -> set[str]:
     return {eek["versionName"] for eek in client.generate(name, 3).json()}
 
 
+@pytest.mark.parametrize("cluster", ["file", "token"], indirect=True)
 def test_life_of_a_key_on_two_nodes(cluster: Cluster) -> None:
     cluster.area.write_acls({**OPEN_KEY_ACLS, "keytrustee.kms.acl.UNDELETE": "*", "keytrustee.kms.acl.PURGE": "*"})
     a, b = cluster.start()
@@ -120,6 +126,7 @@ def test_life_of_a_key_on_two_nodes(cluster: Cluster) -> None:
     assert b.delete("k").status == 200 and trustee(b, "k", "trusteeOp=purge").status == 200
     assert cluster.status()["good"] == 0 and cluster.clean()
     assert cluster.kmsctl("store", "status").status == 0
+    assert cluster.kmsctl("seal", "validate").status == 0
     doctor = cluster.kmsctl("hsm", "doctor", exit_status=0)
     assert "trial key" in doctor.out and cluster.server.uri(cluster.database) in doctor.out
 

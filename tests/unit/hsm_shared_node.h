@@ -22,8 +22,10 @@ struct SharedHsm : Hsm {
     out.hsm.library = HSM_FAULT_MODULE;
     out.hsm.metadata_uri = unit::server->uri(port);
     out.trustee = unit::server->options();
+    if (change) change(out);
     return out;
   }
+  std::function<void(kms::KeyStoreOptions&)> change;  // of what all nodes and tools have
   kms::pkcs11::StoreOptions tool_options() const {
     kms::KeyStoreOptions from = options();
     kms::pkcs11::StoreOptions out;

@@ -96,17 +96,18 @@ class PostgresServer {
     pid_ = 0;
   }
 
-  std::unique_ptr<kms::postgres::Connection> connect() const {
+  std::unique_ptr<kms::postgres::Connection> connect(
+      const std::string& database = "postgres") const {
     kms::postgres::ServerOptions options;
-    options.where = {"kms", "postgres", {}};
+    options.where = {"kms", database, {}};
     options.ssl_mode = "disable";
     const kms::postgres::Host host{"127.0.0.1", std::to_string(port_)};
     auto opened = kms::postgres::Connection::open(options, host, kms::steady_ms() + 10000);
     return opened.ok() ? std::move(*opened) : nullptr;
   }
   // The first column of the first row.
-  std::string run(const std::string& sql) const {
-    auto connection = connect();
+  std::string run(const std::string& sql, const std::string& database = "postgres") const {
+    auto connection = connect(database);
     if (connection == nullptr) _fail("no connection", 0);
     connection->set_deadline(kms::steady_ms() + 20000);
     auto rows = connection->run(sql.c_str());

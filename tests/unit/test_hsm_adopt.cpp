@@ -299,6 +299,12 @@ void without_the_previous_keystore(void**) {
     assert_kind(opened, ErrorKind::configuration, "kms.hsm has 3 versions");
     unit::assert_contains(opened.error().message, "hadoop.kms.hsm.previous.uri");
   }
+  // One that is sealed by a key of the token would need a second login.
+  KeyStoreOptions sealed;
+  sealed.hsm.previous_uri = "trustee://kms@127.0.0.1:1/kms";
+  sealed.trustee.seal_hsm_key = "seal";
+  assert_kind(hsm_store_options(std::move(sealed)).previous.open(move.log, true),
+              ErrorKind::configuration, "no second login");
   const std::string good = unit::read_file(move.file());
   ::unlink(move.file().c_str());
   const auto serves_its_own = [&](KeyStore& store, ErrorKind kind, std::string_view part) {

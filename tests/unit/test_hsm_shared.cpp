@@ -342,7 +342,7 @@ void configurations(void**) {
   refused([](auto& o) { o.uri = "hsm://none"; }, "no profile 'none'");
   refused([](auto& o) { o.hsm.previous_uri = "jceks://file@/x"; }, "previous.uri are set together");
   refused([](auto& o) { o.hsm.previous_uri = server->uri(); }, "previous.uri are set together");
-  refused([](auto& o) { o.trustee.seal_hsm_key = "k"; }, "sealing key is in an HSM");
+  refused([](auto& o) { o.trustee.seal_hsm_key = "k"; }, "are set together");
   refused([](auto& o) { o.trustee.seal_key_file = "/none"; }, "/none");
   refused([](auto& o) { o.hsm.metadata_uri = "trustee://kms@127.0.0.1:1/postgres"; }, "127.0.0.1");
   refused([](auto& o) { o.hsm.token = "pkcs11:token=other"; }, "no token is");

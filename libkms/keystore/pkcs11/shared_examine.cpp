@@ -100,18 +100,38 @@ Result<void> destroy_pending(const Visit& visit, Records& records, const Finding
   return removed.ok() ? Result<void>() : std::move(removed).error();
 }
 
+// Store and token, open at once, in one login.
+struct Both {
+  StoreOptions options;
+  std::unique_ptr<KeyStore> base;
+  std::unique_ptr<Visit> visit;
+
+  static Result<Both> open(StoreOptions options, const Profile& profile, Logger& logger,
+                           bool to_write) {
+    if (is_sealed_by_hsm(options)) {
+      auto access = TokenAccess::read(options.hsm, profile);
+      if (!access.ok()) return std::move(access).error();
+      (void)share_token(options, *access, profile, logger);
+    }
+    auto base = open_shared_base(options, logger, !to_write);
+    if (!base.ok()) return std::move(base).error();
+    KMS_TRY((*base)->attach());
+    auto visit = Visit::open(options, profile);
+    if (!visit.ok()) return std::move(visit).error();
+    return Both{std::move(options), std::move(*base), std::move(*visit)};
+  }
+};
+
 }  // namespace
 
 Result<TokenReport> examine_shared(const StoreOptions& options, const Profile& profile,
                                    Logger& logger) {
-  auto base = open_shared_base(options, logger, true);
-  if (!base.ok()) return std::move(base).error();
-  auto visit = Visit::open(options, profile);
-  if (!visit.ok()) return std::move(visit).error();
+  auto both = Both::open(options, profile, logger, false);
+  if (!both.ok()) return std::move(both).error();
   TokenReport report;
-  tell_facts(**visit, report);
+  tell_facts(*both->visit, report);
   report.facts.emplace_back("metadata", options.hsm.metadata_uri);
-  auto findings = Comparison(**visit, options).run(*(*base)->records());
+  auto findings = Comparison(*both->visit, both->options).run(*both->base->records());
   if (!findings.ok()) return std::move(findings).error();
   report.findings = std::move(*findings);
   return report;
@@ -119,17 +139,15 @@ Result<TokenReport> examine_shared(const StoreOptions& options, const Profile& p
 
 Result<void> destroy_shared_orphans(const StoreOptions& options, const Profile& profile,
                                     const std::vector<std::string>& ids, Logger& logger) {
-  auto base = open_shared_base(options, logger, false);
-  if (!base.ok()) return std::move(base).error();
-  KMS_TRY((*base)->attach());
-  Records& records = *(*base)->records();
-  auto visit = Visit::open(options, profile);
-  if (!visit.ok()) return std::move(visit).error();
-  auto findings = Comparison(**visit, options).run(records);
+  auto both = Both::open(options, profile, logger, true);
+  if (!both.ok()) return std::move(both).error();
+  Records& records = *both->base->records();
+  const Visit& visit = *both->visit;
+  auto findings = Comparison(visit, both->options).run(records);
   if (!findings.ok()) return std::move(findings).error();
   return each_orphan(*findings, ids, [&](const Finding& found) {
-    return found.kind == Finding::Kind::pending ? destroy_pending(**visit, records, found)
-                                                : destroy(**visit, found);
+    return found.kind == Finding::Kind::pending ? destroy_pending(visit, records, found)
+                                                : destroy(visit, found);
   });
 }
 

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
 #include "keystore/pkcs11/shared_store.h"
 #include "keystore/postgres/trustee_store.h"
 #include "pkcs11/apart.h"
@@ -12,7 +14,6 @@ Error wrong(const std::string& text) {
   return Error(ErrorKind::configuration, kProperty + (" " + text));
 }
 
-// One process has one login to one token: two would finalize the library under each other.
 Result<void> check(const StoreOptions& options) {
   const std::string& where = options.hsm.metadata_uri;
   if (where.empty())
@@ -24,14 +25,25 @@ Result<void> check(const StoreOptions& options) {
     return wrong(
         "and hadoop.kms.hsm.previous.uri are set together: keys of that database go into the "
         "HSM by themselves, those of another keystore are brought into it by kmsctl migrate");
-  if (!options.trustee.seal_hsm_key.empty() || !options.trustee.previous_hsm_key.empty())
-    return wrong(
-        "is a store whose sealing key is in an HSM, which a provider hsm:// cannot use: "
-        "set hadoop.kms.trustee.seal.key-file, or a passphrase");
   return {};
 }
 
 }  // namespace
+
+bool is_sealed_by_hsm(const StoreOptions& options) {
+  return !options.trustee.seal_hsm_key.empty() || !options.trustee.previous_hsm_key.empty();
+}
+
+std::shared_ptr<Token> share_token(StoreOptions& options, TokenAccess& access,
+                                   const Profile& profile, Logger& logger) {
+  if (is_sealed_by_hsm(options))
+    // A call must not outlast the transaction that waits for it.
+    access.options.timeout_ms = std::min(access.options.timeout_ms, options.trustee.timeout_ms);
+  options.trustee.seal_hsm_profile = std::string(profile.name);
+  options.trustee.token = std::make_shared<Token>(
+      access.options, access.address, access.pin.clone(), logger, std::make_shared<PinGuard>());
+  return options.trustee.token;
+}
 
 Result<std::unique_ptr<KeyStore>> open_shared_base(const StoreOptions& options, Logger& logger,
                                                    bool check_only) {
@@ -47,6 +59,7 @@ Result<std::unique_ptr<KeyStore>> open_shared_store(StoreOptions options, const 
   if (!access.ok()) return std::move(access).error();
   if (check_only)
     KMS_TRY(try_login(*access, {options.owner_uid, options.owner_gid, options.user_name}));
+  auto token = share_token(options, *access, profile, logger);
   auto base = open_shared_base(options, logger, check_only);
   if (!base.ok()) return base;
   auto next_mending = SharedWord::map();
@@ -54,9 +67,9 @@ Result<std::unique_ptr<KeyStore>> open_shared_store(StoreOptions options, const 
   logger.log(
       LogLevel::info, "KMS0165",
       options.uri + ": the metadata of the keys in the HSM are in " + options.hsm.metadata_uri);
-  return std::unique_ptr<KeyStore>(
-      std::make_unique<SharedStore>(std::move(options), std::move(*access), std::move(*base),
-                                    std::move(*next_mending), logger, check_only));
+  return std::unique_ptr<KeyStore>(std::make_unique<SharedStore>(
+      std::move(options), std::move(*access), std::move(token), std::move(*base),
+      std::move(*next_mending), logger, check_only));
 }
 
 }  // namespace kms::pkcs11

@@ -37,16 +37,17 @@ Result<VersionPtr> shared_version(KeyVersion sealed, std::int32_t bits) {
   return VersionPtr(std::move(made));
 }
 
-SharedStore::SharedStore(StoreOptions options, TokenAccess access, std::unique_ptr<KeyStore> base,
-                         std::shared_ptr<SharedWord> next_mending, Logger& logger, bool check_only)
+SharedStore::SharedStore(StoreOptions options, TokenAccess access, std::shared_ptr<Token> token,
+                         std::unique_ptr<KeyStore> base, std::shared_ptr<SharedWord> next_mending,
+                         Logger& logger, bool check_only)
     : options_(std::move(options)),
       access_(std::move(access)),
       logger_(logger),
       check_only_(check_only),
       next_mending_(std::move(next_mending)),
       base_(std::move(base)),
-      token_(access_.options, access_.address, access_.pin.clone(), logger,
-             std::make_shared<PinGuard>()),
+      shared_token_(std::move(token)),
+      token_(*shared_token_),
       eeks_(token_),
       queue_(options_.hsm.eek_queue, [this](const VersionPtr& kek, std::size_t count) {
         return eeks_.make(kek, eek_key(kek), count);
@@ -65,15 +66,15 @@ Result<void> SharedStore::attach() {
   if (check_only_) return {};
   // Before this process has threads.
   access_.set_environment();
-  auto opened = base_->attach();
+  // The keys that seal the store below may be in it.
   token_.start();
-  return opened;
+  return base_->attach();
 }
 
 void SharedStore::detach() noexcept {
+  base_->detach();
   token_.stop();
   queue_.stop();
-  base_->detach();
 }
 
 void SharedStore::poll() noexcept {

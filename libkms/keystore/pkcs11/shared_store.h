@@ -34,8 +34,10 @@ Result<VersionPtr> shared_version(KeyVersion sealed, std::int32_t bits);
 // which any node mends once it is old.
 class SharedStore final : public KeyStore {
  public:
-  SharedStore(StoreOptions options, TokenAccess access, std::unique_ptr<KeyStore> base,
-              std::shared_ptr<SharedWord> next_mending, Logger& logger, bool check_only);
+  // token: that of access, which the sealing keys of base may be in, too.
+  SharedStore(StoreOptions options, TokenAccess access, std::shared_ptr<Token> token,
+              std::unique_ptr<KeyStore> base, std::shared_ptr<SharedWord> next_mending,
+              Logger& logger, bool check_only);
   ~SharedStore() override;
 
   const std::string& uri() const override { return options_.uri; }
@@ -105,7 +107,8 @@ class SharedStore final : public KeyStore {
   const bool check_only_;
   const std::shared_ptr<SharedWord> next_mending_;  // steady_ms(), of all children of one httpd
   const std::unique_ptr<KeyStore> base_;
-  Token token_;
+  const std::shared_ptr<Token> shared_token_;  // with the sealing keys of base_, or with nobody
+  Token& token_;
   TokenEeks eeks_;
   EekQueue queue_;
 };
@@ -116,6 +119,14 @@ Result<std::string> shared_store_id(Records& records, bool make);
 // Of an object that was being made: from here on no version can come to refer to it. False: one
 // does, or somebody else has done this.
 Result<bool> claim_note(Records& records, const Record& note);
+
+// Whether the store below is sealed by a key in an HSM: in this one, as hadoop.kms.hsm.* are of
+// both.
+bool is_sealed_by_hsm(const StoreOptions& options);
+// The one token of this process, which has one login: two would finalize the library under each
+// other. options and access become those of both uses.
+std::shared_ptr<Token> share_token(StoreOptions& options, TokenAccess& access,
+                                   const Profile& profile, Logger& logger);
 
 // The store below, opened as it is configured.
 Result<std::unique_ptr<KeyStore>> open_shared_base(const StoreOptions& options, Logger& logger,

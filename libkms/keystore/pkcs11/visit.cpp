@@ -17,7 +17,8 @@ Result<std::unique_ptr<Visit>> Visit::open(const StoreOptions& options, const Pr
   Login login;
   if (auto problem = enter_token(*library, *access, login); !problem.text.empty())
     return Error(ErrorKind::unavailable, problem.text);
-  std::unique_ptr<Visit> visit(new Visit(*library, access->library));
+  std::unique_ptr<Visit> visit(
+      new Visit(*library, access->library, options.trustee.token == nullptr));
   visit->login = login;
   return visit;
 }

@@ -13,11 +13,14 @@
 
 namespace kms::pkcs11 {
 
-// A login for as long as the object lives, of a process that serves nothing and ends soon.
+// A login for as long as the object lives, of a process that serves nothing and ends soon. With
+// options.trustee.token it shares that one's, which must live longer.
 class Visit {
  public:
   static Result<std::unique_ptr<Visit>> open(const StoreOptions& options, const Profile& profile);
-  ~Visit() { library->C_Finalize(nullptr); }
+  ~Visit() {
+    if (alone_) library->C_Finalize(nullptr);
+  }
   Visit(const Visit&) = delete;
   Visit& operator=(const Visit&) = delete;
 
@@ -29,7 +32,9 @@ class Visit {
   Login login;
 
  private:
-  Visit(Library l, std::string file) : library(l), library_file(std::move(file)) {}
+  Visit(Library l, std::string file, bool alone)
+      : library(l), library_file(std::move(file)), alone_(alone) {}
+  const bool alone_;
 };
 
 void tell_facts(const Visit& visit, TokenReport& report);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -9,6 +10,9 @@
 #include "pkcs11/options.h"
 
 namespace kms {
+namespace pkcs11 {
+class Token;
+}
 
 // What the properties hadoop.kms.trustee.* say of a store in PostgreSQL. Paths are absolute.
 struct TrusteeOptions {
@@ -19,7 +23,9 @@ struct TrusteeOptions {
   std::string seal_hsm_profile = "generic";
   // Sealing keys that still open what they sealed.
   std::string previous_key_file, previous_passphrase_file, previous_hsm_key;
-  pkcs11::HsmOptions hsm;    // hadoop.kms.hsm.*: the token with the sealing keys
+  pkcs11::HsmOptions hsm;  // hadoop.kms.hsm.*: the token with the sealing keys
+  std::shared_ptr<pkcs11::Token>
+      token;                 // that one, of who uses it for keys as well; null: of our own
   pkcs11::ServingUser user;  // who serves, when root looks into the token
   std::string ssl_mode = "verify-full";
   std::string ssl_root_cert, ssl_cert, ssl_key;

@@ -55,7 +55,7 @@ Result<std::shared_ptr<seal::Keyring>> open_keyring(const TrusteeOptions& option
     pkcs11::HsmOptions token = options.hsm;
     // A call must not outlast the transaction that waits for it.
     token.timeout_ms = std::min(token.timeout_ms, options.timeout_ms);
-    auto opened = seal::Hsm::open(token, options.seal_hsm_profile);
+    auto opened = seal::Hsm::open(token, options.seal_hsm_profile, options.token);
     if (!opened.ok()) return std::move(opened).error();
     hsm = std::move(*opened);
   }
