@@ -15,8 +15,8 @@ namespace {
 constexpr std::int64_t kPauseMs = 1000, kLongestPauseMs = 30'000;
 // Who would have to wait longer for the next one is told so at once.
 constexpr std::int64_t kLongestParkMs = 2000;
-// For calls that run. A thread that is in the library for longer hangs: not now.
-constexpr std::int64_t kDrainMs = 500;
+// For calls that run to come back, unless one is out for long already: not now.
+constexpr std::int64_t kDrainMs = 1000, kLongMs = 500;
 
 std::int64_t shortest_pause(const TokenOptions& options) {
   return std::min(kPauseMs, options.timeout_ms / 2);
@@ -72,7 +72,7 @@ void Token::Core::park(const std::vector<JobPtr>& batch) {
 void Token::Core::renew(Lock& lock) {
   const std::int64_t begun = steady_ms();
   const bool hangs = std::any_of(workers_.begin(), workers_.end(), [&](const Worker* each) {
-    return each->busy_since_ms != 0 && begun > each->busy_since_ms + kDrainMs;
+    return each->busy_since_ms != 0 && begun > each->busy_since_ms + kLongMs;
   });
   draining_ = true;
   const bool free = !hangs && keeper_.wait_for(lock, std::chrono::milliseconds(kDrainMs), [this] {

@@ -15,6 +15,8 @@
 #include "keystore/pkcs11/metadata.h"
 #include "keystore/pkcs11/pkcs11_store.h"
 #include "p11_server.h"
+#include "pkcs11/address.h"
+#include "pkcs11/keys.h"
 #include "pkcs11/library.h"
 
 namespace unit {
@@ -134,5 +136,29 @@ T need(kms::Result<T> result) {
 inline void need(kms::Result<void> result) {
   if (!result.ok()) _fail(result.error().message.c_str(), 0);
 }
+
+// A session in the library of this process beside those of its store.
+class Aside {
+ public:
+  explicit Aside(const Hsm& hsm) : library_(need(kms::pkcs11::Library::load(hsm.library))) {
+    // p11-kit's client begins anew for everybody who asks it for its functions.
+    assert_int_equal(library_.initialize(), CKR_OK);
+    const kms::Secret pin(std::string_view("1234"));
+    const auto problem = kms::pkcs11::log_in(
+        library_, need(kms::pkcs11::TokenAddress::parse(hsm.address())), pin, login_);
+    assert_text(problem.text, "");
+  }
+  ~Aside() { library_->C_CloseSession(login_.session); }
+  kms::pkcs11::Session session() const { return {library_.operator->(), login_.session}; }
+  // SoftHSM takes it for all that is new in the token.
+  void change() const {
+    kms::pkcs11::KeyRef key{"somebody's", "somebody's", 128, {}};
+    assert_int_equal(kms::pkcs11::generate_key(session(), key), CKR_OK);
+  }
+
+ private:
+  kms::pkcs11::Library library_;
+  kms::pkcs11::Login login_;
+};
 
 }  // namespace unit

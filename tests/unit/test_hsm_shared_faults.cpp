@@ -98,6 +98,33 @@ void death_before_the_object(void**) {
   mend(hsm, false);
 }
 
+// A note is not taken away because of an object that this process does not see.
+void death_elsewhere_unseen_here(void**) {
+  SharedHsm hsm;
+  int pipes[2];
+  assert_int_equal(::pipe(pipes), 0);
+  const pid_t child = apart([&] {
+    char go = 0;
+    assert_int_equal(::read(pipes[0], &go, 1), 1);
+    SharedNode node(hsm);
+    (void)node->create("unseen", aes_key(), nullptr, kDie).ok();
+  });
+  SharedNode node(hsm);
+  {
+    const unit::Aside aside(hsm);
+    assert_int_equal(::write(pipes[1], ".", 1), 1);
+    assert_int_equal(end_of(child), 9);
+    aside.change();
+  }
+  unit::age_notes(*node->records());
+  node->poll();
+  assert_true(node.lines.has("KMS0164"));
+  assert_int_equal(unit::notes(*node->records()), 0);
+  node->detach();
+  for (const auto& each : hsm.findings()) assert_true(each.kind == Kind::foreign);
+  for (const int fd : pipes) ::close(fd);
+}
+
 void death_after_the_purge(void**) {
   SharedHsm hsm;
   {
@@ -310,6 +337,7 @@ int main() {
   const CMUnitTest tests[] = {
       cmocka_unit_test(death_between_object_and_version),
       cmocka_unit_test(death_before_the_object),
+      cmocka_unit_test(death_elsewhere_unseen_here),
       cmocka_unit_test(death_after_the_purge),
       cmocka_unit_test(a_creator_that_is_too_late),
       cmocka_unit_test(connections_lost_anywhere),

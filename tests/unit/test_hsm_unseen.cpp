@@ -9,6 +9,7 @@
 using namespace kms;
 using namespace kms::pkcs11;
 using unit::aes_key;
+using unit::Aside;
 using unit::assert_kind;
 using unit::eventually;
 using unit::Hsm;
@@ -79,30 +80,10 @@ class Other {
   int to_ = -1, from_ = -1;
 };
 
+// Behind p11-kit's server the session aside is in another process than the store's.
 bool hides() {
-  return unit::token_kind() == "softhsm" || unit::token_kind() == "remote";
+  return unit::token_kind() == "softhsm";
 }
-
-// A session in the library of this process beside those of its store.
-class Aside {
- public:
-  explicit Aside(const Hsm& hsm) : library_(need(Library::load(hsm.library))) {
-    const Secret pin(std::string_view("1234"));
-    const auto problem = log_in(library_, need(TokenAddress::parse(hsm.address())), pin, login_);
-    unit::assert_text(problem.text, "");
-  }
-  ~Aside() { library_->C_CloseSession(login_.session); }
-  Session session() const { return {library_.operator->(), login_.session}; }
-  // SoftHSM takes it for all that is new in the token.
-  void change() const {
-    KeyRef key{"somebody's", "somebody's", 128, {}};
-    assert_int_equal(generate_key(session(), key), CKR_OK);
-  }
-
- private:
-  Library library_;
-  Login login_;
-};
 
 // Destroys the objects of all versions of a key, as nobody should.
 void lose_objects(const Hsm& hsm, const std::string& name) {
