@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Objects that another process made and that this one does not see, as with SoftHSM after a change
 // of its own: they are found by a new login, and what is lost stays a matter of its own requests.
+#include <sys/prctl.h>
+
 #include <atomic>
+#include <csignal>
 
 #include "core/clock.h"
 #include "hsm_util.h"
@@ -26,6 +29,7 @@ class Other {
     if (::pipe(to) != 0 || ::pipe(from) != 0) _fail("pipe", 0);
     pid_ = ::fork();
     if (pid_ == 0) {
+      ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // of a test that fails, too
       ::close(to[1]);
       ::close(from[0]);
       ::_exit(serve(hsm, to[0], from[1]));
