@@ -158,7 +158,7 @@ class TrusteeStore final : public KeyStore {
 
   std::mutex absorb_mutex_;
   std::mutex look_mutex_;           // guards what follows
-  std::vector<std::int64_t> seen_;  // counters by shard; empty: none were read yet
+  std::vector<std::int64_t> seen_;  // counters by shard; empty: none on this connection
   std::string why_away_;
 
   std::mutex thread_mutex_;

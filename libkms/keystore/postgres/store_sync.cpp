@@ -25,7 +25,14 @@ TrusteeStore::TrusteeStore(StoreAccess access, Logger& logger,
       shared_(std::move(shared)),
       pool_(access_.server, static_cast<std::size_t>(access_.options.connections),
             [this](Connection& fresh) { return prepare(fresh); }),
-      watch_(access_.server, 1, [this](Connection& fresh) { return prepare(fresh); }),
+      watch_(access_.server, 1,
+             [this](Connection& fresh) {
+               // It may be to another server, which took over without what was seen on the one that
+               // is gone: a primary shows what its standby does not have when the wait for that is
+               // cut short, and the counters of the other one go past it unnoticed.
+               seen_.clear();
+               return prepare(fresh);
+             }),
       records_(std::make_unique<RecordTable>(*this)) {}
 
 TrusteeStore::~TrusteeStore() {
