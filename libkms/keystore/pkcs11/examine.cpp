@@ -32,7 +32,6 @@ Result<std::vector<Finding>> compare(const Visit& visit, const State& state) {
   return findings;
 }
 
-// After the token, as the previous keystore may have its sealing key in one.
 void add_late_ones(const StoreOptions& options, const State& state, Logger& logger,
                    TokenReport& report) {
   if (options.previous.uri.empty()) return;
@@ -57,20 +56,16 @@ Result<TokenReport> examine(const StoreOptions& options, Logger& logger) {
   auto uri = parse_store_uri(options.uri);
   if (!uri.ok()) return std::move(uri).error();
   if (uri->path.empty()) return examine_shared(options, *uri->profile, logger);
+  auto visit = Visit::open(options, *uri->profile);
+  if (!visit.ok()) return std::move(visit).error();
+  auto state = load_state(uri->path);
+  if (!state.ok()) return std::move(state).error();
   TokenReport report;
-  StatePtr state;
-  {
-    auto visit = Visit::open(options, *uri->profile);
-    if (!visit.ok()) return std::move(visit).error();
-    auto loaded = load_state(uri->path);
-    if (!loaded.ok()) return std::move(loaded).error();
-    state = std::move(*loaded);
-    tell_facts(**visit, report);
-    auto findings = compare(**visit, *state);
-    if (!findings.ok()) return std::move(findings).error();
-    report.findings = std::move(*findings);
-  }
-  add_late_ones(options, *state, logger, report);
+  tell_facts(**visit, report);
+  auto findings = compare(**visit, **state);
+  if (!findings.ok()) return std::move(findings).error();
+  report.findings = std::move(*findings);
+  add_late_ones(options, **state, logger, report);
   return report;
 }
 
