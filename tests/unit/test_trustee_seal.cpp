@@ -5,6 +5,7 @@
 
 #include <sstream>
 
+#include "keystore/postgres/bulk.h"
 #include "pkcs11/access.h"
 #include "pkcs11/apart.h"
 #include "records/records.h"
@@ -418,6 +419,10 @@ void trust_goes_under_creates(void**) {
   const TrusteeOptions both = rotation.both(by_file('l'));
   const std::string old_id = current_of(good(trust_sealing_key(rotation.uri(), both)));
   Served node(rotation.uri(), both);
+  auto bulk = good(postgres::BulkAccess::open(rotation.uri(), both, true));
+  KeyRecord restored;
+  restored.metadata = {"restored", "AES/CTR/NoPadding", 128, {}, {}, 1, 1};
+  restored.versions.push_back({0, 1, Secret(Bytes(16, 7))});
   auto connection = rotation.connect();
   const auto run = [&](const std::string& sql) { return good(connection->run(sql.c_str())); };
   // As 'rewrap' and 'trust --remove' do, which hold the shards.
@@ -432,11 +437,12 @@ void trust_goes_under_creates(void**) {
                  : node->create("new" + std::to_string(i), aes(), nullptr).ok();
       refused += made ? 0 : 1;
     });
+  threads.emplace_back([&] { refused += bulk.insert({&restored}).ok() ? 0 : 1; });
   assert_true(unit::eventually(
       [&] {
         return server->run(
                    "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = 'taken'"
-                   " AND wait_event_type = 'Lock'") == "4";
+                   " AND wait_event_type = 'Lock'") == "5";
       },
       60));
   run("UPDATE kms_seal SET state = 'current' WHERE seal_id <> '" + old_id + "'");
@@ -446,6 +452,7 @@ void trust_goes_under_creates(void**) {
   assert_int_equal(refused, 0);
   const SealReport report = good(seal_settings(rotation.uri(), both));
   for (const SealReport::Key& key : report.keys) assert_true(key.id != old_id);
+  unit::assert_text(good(node->current_version("restored"))->version_name, "restored@0");
 }
 
 void a_lost_hsm(void**) {

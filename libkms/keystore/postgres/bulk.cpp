@@ -2,6 +2,8 @@
 #include "keystore/postgres/bulk.h"
 
 #include <algorithm>
+#include <chrono>
+#include <thread>
 
 #include "core/clock.h"
 #include "crypto/base64.h"
@@ -17,6 +19,8 @@ constexpr int kPage = 500;                 // keys with one statement
 constexpr std::int64_t kVersions = 10000;  // versions with one statement, but for one key's own
 constexpr int kMostParameters = 30000;     // of one statement; the protocol has 65535
 constexpr int kLongestMs = 60000;          // of one statement, where the configuration says less
+constexpr int kMostTries = 10;             // of an insertion that other changes are in the way of
+constexpr int kNapMs = 20;                 // before the next one, longer each time
 
 std::string placeholders(std::size_t first, std::size_t count) {
   std::string out;
@@ -83,12 +87,14 @@ Result<Rows> BulkAccess::run(const std::string& sql, const Params& params) {
 
 Result<void> BulkAccess::transaction(const char* begin, const Work& work) {
   if (auto begun = run(begin); !begun.ok()) return std::move(begun).error();
-  if (auto done = work(); !done.ok()) {
-    if (connection_->fault() != Fault::lost) (void)run("ROLLBACK");
-    return done;
+  auto done = work();
+  if (done.ok()) {
+    connection_->set_deadline(steady_ms() + timeout_ms_);
+    done = connection_->commit();
   }
-  connection_->set_deadline(steady_ms() + timeout_ms_);
-  return connection_->commit();
+  conflict_ = !done.ok() && connection_->fault() == Fault::conflict;
+  if (!done.ok() && connection_->fault() != Fault::lost) (void)run("ROLLBACK");
+  return done;
 }
 
 Result<void> BulkAccess::in_snapshot(const Work& work) {
@@ -209,8 +215,20 @@ Result<BulkAccess::StoredKey> BulkAccess::sealed(const KeyRecord& key) const {
   return made;
 }
 
+// What failed by a conflict, or by a sealing key without trust, has written nothing.
 Result<void> BulkAccess::insert(const std::vector<const KeyRecord*>& keys) {
   if (keys.empty()) return {};
+  for (int tries = 1;; ++tries) {
+    const std::string seal_id = vault_.seal_id();
+    auto done = insert_once(keys);
+    const bool another = conflict_ || vault_.seal_id() != seal_id;
+    if (done.ok() || !another || tries == kMostTries) return done;
+    if (conflict_) std::this_thread::sleep_for(std::chrono::milliseconds(kNapMs * tries));
+  }
+}
+
+Result<void> BulkAccess::insert_once(const std::vector<const KeyRecord*>& keys) {
+  conflict_ = false;
   std::vector<StoredKey> rows;
   std::vector<std::pair<const std::string*, const VersionRow*>> versions;
   for (const KeyRecord* key : keys) {
@@ -267,9 +285,13 @@ Result<void> BulkAccess::note_changes(const std::vector<StoredKey>& keys) {
   auto trusted =
       run("SELECT seal_id FROM kms_seal WHERE seal_id = $1", Params().text(vault_.seal_id()));
   if (!trusted.ok()) return std::move(trusted).error();
-  if (trusted->size() != 1)
-    return Error(ErrorKind::unavailable,
-                 "the store does not trust the sealing key " + vault_.seal_id() + " any more");
+  if (trusted->size() != 1) {
+    Error error(ErrorKind::unavailable,
+                "the store does not trust the sealing key " + vault_.seal_id() + " any more");
+    auto now = open_sealing_key(*connection_, keyring_);
+    if (now.ok()) vault_ = Vault(std::move(*now));
+    return error;
+  }
   const std::int64_t first = rows->number(0, 0) - count + 1;
   KMS_TRY(insert_rows(*connection_, "kms_change_log (shard, counter, name, operation)", 4,
                       keys.size(), [&](std::size_t i, Params& to) {

@@ -33,9 +33,10 @@ class BulkAccess {
                                             const Damage& damage);
   Result<std::int64_t> count();  // of keys, deleted ones included
 
-  // New keys, all or none, in one transaction; running nodes notice them. ErrorKind::io when one of
-  // the names is taken; unavailable when another try may succeed, even though the keys may be
-  // there.
+  // New keys, all or none, in one transaction; running nodes notice them. Tries again after a
+  // conflict with other changes, and when the sealing key has lost its trust meanwhile.
+  // ErrorKind::io when one of the names is taken; unavailable when another try may succeed, even
+  // though the keys may be there.
   Result<void> insert(const std::vector<const KeyRecord*>& keys);
 
  private:
@@ -55,6 +56,7 @@ class BulkAccess {
   Result<void> open_versions(const std::vector<KeyRow>& rows, std::vector<KeyRecord>& keys,
                              const Damage& damage);
   Result<StoredKey> sealed(const KeyRecord& key) const;
+  Result<void> insert_once(const std::vector<const KeyRecord*>& keys);
   Result<void> forget_notes(const std::vector<const KeyRecord*>& keys);
   Result<void> note_changes(const std::vector<StoredKey>& keys);
 
@@ -62,6 +64,7 @@ class BulkAccess {
   std::shared_ptr<seal::Keyring> keyring_;
   Vault vault_;
   int timeout_ms_;
+  bool conflict_ = false;  // the last transaction met other changes
 };
 
 }  // namespace kms::postgres
