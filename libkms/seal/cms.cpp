@@ -159,8 +159,9 @@ Result<std::optional<Secret>> CmsFile::next(const CmsKey& key) {
     return Error(ErrorKind::corrupt, path_ + ": a block in it is not CMS AuthEnvelopedData");
   if (CMS_decrypt(cms.get(), nullptr, nullptr, nullptr, nullptr, CMS_DEBUG_DECRYPT) != 1 ||
       CMS_decrypt_set1_pkey(cms.get(), key.key_.get(), nullptr) != 1)
-    return Error(ErrorKind::wrong_password,
-                 path_ + ": it is not encrypted to this private key: " + reason());
+    return Error(
+        ErrorKind::wrong_password,
+        path_ + ": it is not encrypted to this private key, or it is damaged: " + reason());
   const Bio out(BIO_new(BIO_s_secmem()));  // wipes what it gives back
   if (out == nullptr ||
       CMS_decrypt(cms.get(), nullptr, nullptr, nullptr, out.get(), CMS_BINARY) != 1)

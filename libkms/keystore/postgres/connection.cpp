@@ -172,7 +172,9 @@ Error Connection::failure(const pg_result* result) {
   const char* state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
   fault_ = fault_of(state != nullptr ? state : "");
   const char* text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
-  const std::string message = one_line(text != nullptr ? text : PQerrorMessage(conn_.get()));
+  std::string message = one_line(text != nullptr ? text : PQerrorMessage(conn_.get()));
+  if (state != nullptr && std::string_view(state) == "42501")
+    message += "; the user of the URI must own the database's tables, or the database itself";
   if (fault_ == Fault::lost) return lost(message);
   return Error(fault_ == Fault::conflict ? ErrorKind::unavailable : ErrorKind::io,
                "The database refuses: " + message + (state != nullptr ? " (" : "") +

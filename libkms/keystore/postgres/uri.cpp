@@ -74,7 +74,8 @@ Result<StoreUri> parse_uri(const std::string& uri) {
   if (!is_name(out.user)) return bad("its user has other characters than letters, digits, _ - .");
   rest.remove_prefix(at + 1);
   const auto slash = rest.find('/');
-  if (slash == std::string_view::npos) return bad("it names no database");
+  if (slash == std::string_view::npos || slash + 1 == rest.size())
+    return bad("it names no database");
   out.database = rest.substr(slash + 1);
   if (!is_name(out.database))
     return bad("its database has other characters than letters, digits, _ - .");
