@@ -219,13 +219,28 @@ void memory_forgets_what_changed(void**) {
   cache.drop(2);
   assert_null(cache.find(2, "b"));
   assert_int_equal(cache.dropped(2, "b")->versions.size(), 100);
-  // What was read before something was dropped is shown once and not kept.
+  cache.drop_all();
+  assert_null(cache.dropped(2, "b").get());
+}
+
+void memory_keeps_what_was_read_while_others_changed(void**) {
+  KeyCache cache;
   const std::uint64_t before = cache.epoch();
   cache.drop(9);
   assert_non_null(cache.put(1, cached("a", 1), before));
-  assert_null(cache.find(1, "a"));
+  assert_non_null(cache.find(1, "a"));
+  // What was read before it was dropped itself is shown once and not kept, whenever that was.
+  assert_non_null(cache.put(9, cached("i", 1), before));
+  assert_null(cache.find(9, "i"));
+  for (std::uint64_t other = 10; other < 100; ++other) cache.drop(other);
+  assert_non_null(cache.put(9, cached("i", 1), before));
+  assert_null(cache.find(9, "i"));
+  cache.put(9, cached("i", 1), cache.epoch());
+  assert_non_null(cache.find(9, "i"));
+  const std::uint64_t then = cache.epoch();
   cache.drop_all();
-  assert_null(cache.dropped(2, "b").get());
+  assert_non_null(cache.put(1, cached("a", 1), then));
+  assert_null(cache.find(1, "a"));
 }
 
 void names_follow_until_all_is_forgotten(void**) {
@@ -268,6 +283,7 @@ int main() {
       cmocka_unit_test(commits_that_are_not_safe),
       cmocka_unit_test(processes_tell_each_other),
       cmocka_unit_test(memory_forgets_what_changed),
+      cmocka_unit_test(memory_keeps_what_was_read_while_others_changed),
       cmocka_unit_test(names_follow_until_all_is_forgotten),
       cmocka_unit_test(names_that_nobody_has_do_not_fill_memory),
   };

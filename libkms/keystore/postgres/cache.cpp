@@ -61,7 +61,7 @@ const CachedKey* KeyCache::put(std::uint64_t hash, CachedKeyPtr key, std::uint64
   Mine& own = mine();
   own.last = key;
   const std::lock_guard hold(mutex_);
-  if (epoch_.load(std::memory_order_acquire) != read_at_epoch) return own.last.get();
+  if (drops_.since(hash, read_at_epoch)) return own.last.get();
   if (const auto at = keys_.find(hash); at != keys_.end() && is_absent(at->second.key)) --absent_;
   if (is_absent(key) && ++absent_ > kMostAbsent) {
     std::erase_if(keys_, [](const auto& each) { return is_absent(each.second.key); });
@@ -88,7 +88,7 @@ void KeyCache::drop(std::uint64_t hash) {
     if (is_absent(at->second.key)) --absent_;
     if (at->second.key->versions.size() < kManyVersions) keys_.erase(at);
   }
-  epoch_.fetch_add(1, std::memory_order_acq_rel);
+  drops_.one(hash, epoch_.fetch_add(1, std::memory_order_acq_rel) + 1);
 }
 
 void KeyCache::drop_all() {
@@ -96,7 +96,7 @@ void KeyCache::drop_all() {
   keys_.clear();
   absent_ = 0;
   names_ = {nullptr, {}, 0, names_.era + 1};
-  epoch_.fetch_add(1, std::memory_order_acq_rel);
+  drops_.all(epoch_.fetch_add(1, std::memory_order_acq_rel) + 1);
 }
 
 }  // namespace kms::postgres

@@ -14,6 +14,7 @@
 
 #include "core/thread_cached.h"
 #include "keystore/keystore.h"
+#include "keystore/postgres/drops.h"
 
 namespace kms::postgres {
 
@@ -48,7 +49,7 @@ class KeyCache {
   CachedKeyPtr dropped(std::uint64_t hash, std::string_view name);
 
   std::uint64_t epoch() const { return epoch_.load(std::memory_order_acquire); }
-  // Keeps what was read since epoch, unless something was dropped meanwhile. Either way the pointer
+  // Keeps what was read since epoch, unless the key was dropped meanwhile. Either way the pointer
   // is good until the thread's next call.
   const CachedKey* put(std::uint64_t hash, CachedKeyPtr key, std::uint64_t read_at_epoch);
 
@@ -81,6 +82,7 @@ class KeyCache {
   ThreadCached<Mine> cached_;
   std::mutex mutex_;  // guards what follows
   std::unordered_map<std::uint64_t, Slot> keys_;
+  Drops drops_;
   std::size_t absent_ = 0;  // of them, names without a key
   Names names_;
 };

@@ -52,7 +52,7 @@ CachedRecordPtr RecordCache::find(std::uint64_t hash, std::string_view name) con
 // What expired stays until there is no room; then all begin anew.
 void RecordCache::put(std::uint64_t hash, CachedRecordPtr record, std::uint64_t read_at_epoch) {
   const std::unique_lock hold(mutex_);
-  if (epoch() != read_at_epoch) return;
+  if (drops_.since(hash, read_at_epoch)) return;
   if (records_.size() >= kMostInMemory) records_.clear();
   records_[hash] = std::move(record);
 }
@@ -60,13 +60,13 @@ void RecordCache::put(std::uint64_t hash, CachedRecordPtr record, std::uint64_t 
 void RecordCache::drop(std::uint64_t hash) {
   const std::unique_lock hold(mutex_);
   records_.erase(hash);
-  epoch_.fetch_add(1, std::memory_order_acq_rel);
+  drops_.one(hash, epoch_.fetch_add(1, std::memory_order_acq_rel) + 1);
 }
 
 void RecordCache::drop_all() {
   const std::unique_lock hold(mutex_);
   records_.clear();
-  epoch_.fetch_add(1, std::memory_order_acq_rel);
+  drops_.all(epoch_.fetch_add(1, std::memory_order_acq_rel) + 1);
 }
 
 CachedRecordPtr TrusteeStore::RecordTable::opened(const RecordRow& row, std::string name) const {

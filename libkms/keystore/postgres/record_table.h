@@ -26,7 +26,7 @@ class RecordCache {
  public:
   CachedRecordPtr find(std::uint64_t hash, std::string_view name) const;
   std::uint64_t epoch() const { return epoch_.load(std::memory_order_acquire); }
-  // Keeps what was read since epoch, unless something was dropped meanwhile.
+  // Keeps what was read since epoch, unless the record was dropped meanwhile.
   void put(std::uint64_t hash, CachedRecordPtr record, std::uint64_t read_at_epoch);
   void drop(std::uint64_t hash);
   void drop_all();
@@ -35,6 +35,7 @@ class RecordCache {
   std::atomic<std::uint64_t> epoch_{1};
   mutable std::shared_mutex mutex_;  // guards what follows
   std::unordered_map<std::uint64_t, CachedRecordPtr> records_;
+  Drops drops_;
 };
 
 Result<Rows> insert_record(Connection& connection, const RecordRow& row);
