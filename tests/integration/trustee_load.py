@@ -45,11 +45,20 @@ class Load:
             assert first.create(name).status == 201
         self.eek = first.generate("steady").json()[0]
         self.plain = first.decrypt(self.eek).json()
+        self.warm_up()
         self.threads = [threading.Thread(target=work, args=(node, f"{n}-{i}"))
                         for n, node in enumerate(nodes)
                         for i, work in enumerate((self.change, self.change, self.read))]
         for thread in self.threads:
             thread.start()
+
+    def warm_up(self) -> None:
+        """Has the key that is read in the memory of every node: the look for changes drops a new key once more."""
+        end = time.monotonic() + 1.5
+        while time.monotonic() < end:
+            for node in self.nodes:
+                assert Client(node.port).decrypt(self.eek).json() == self.plain
+            time.sleep(0.05)
 
     def end(self) -> None:
         self.stop.set()
@@ -94,7 +103,7 @@ class Load:
 
     def check(self, sql: Callable[[str], str]) -> str:
         """After end(): what was answered with success is there on every node, once; sql asks the database. Says the figures."""
-        assert not self.wrong and not self.twice
+        assert not self.wrong and not self.twice, (self.wrong[:3], len(self.wrong), self.twice)
         for node in self.nodes:
             client = Client(node.port)
             names = set(client.names().json())

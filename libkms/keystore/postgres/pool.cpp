@@ -64,28 +64,38 @@ class Pool::Lease {
 
 Result<std::unique_ptr<Connection>> Pool::take(Deadline deadline) {
   std::unique_lock lock(mutex_);
-  const auto left = std::chrono::milliseconds(std::max<std::int64_t>(0, deadline - steady_ms()));
-  const bool ready =
-      returned_.wait_for(lock, left, [this] { return closed_ || !idle_.empty() || open_ < most_; });
-  if (closed_) return Error(ErrorKind::unavailable, "The server is ending");
-  if (!ready) return Error(ErrorKind::unavailable, "All connections to the database are in use");
-  if (!idle_.empty()) {
-    auto connection = std::move(idle_.back());
-    idle_.pop_back();
-    connection->set_deadline(deadline);
-    return connection;
+  for (;;) {
+    const auto left = std::chrono::milliseconds(std::max<std::int64_t>(0, deadline - steady_ms()));
+    const bool ready = returned_.wait_for(
+        lock, left, [this] { return closed_ || !idle_.empty() || open_ < most_; });
+    if (closed_) return Error(ErrorKind::unavailable, "The server is ending");
+    if (!ready) return Error(ErrorKind::unavailable, "All connections to the database are in use");
+    if (!idle_.empty()) {
+      auto connection = std::move(idle_.back());
+      idle_.pop_back();
+      connection->set_deadline(deadline);
+      return connection;
+    }
+    if (steady_ms() < not_before_ms_) return Error(ErrorKind::unavailable, last_failure_);
+    ++open_;
+    const std::uint64_t servers = servers_;
+    lock.unlock();
+    auto opened = open(deadline);
+    lock.lock();
+    if (opened.ok()) return opened;
+    --open_;
+    returned_.notify_one();
+    if (servers != servers_) continue;  // it failed before that one was there
+    last_failure_ = opened.error().message;
+    not_before_ms_ = steady_ms() + kRestAfterFailureMs;
+    return opened;
   }
-  if (steady_ms() < not_before_ms_) return Error(ErrorKind::unavailable, last_failure_);
-  ++open_;
-  lock.unlock();
-  auto opened = open(deadline);
-  lock.lock();
-  if (opened.ok()) return opened;
-  --open_;
-  last_failure_ = opened.error().message;
-  not_before_ms_ = steady_ms() + kRestAfterFailureMs;
-  returned_.notify_one();
-  return opened;
+}
+
+void Pool::server_found() noexcept {
+  const std::lock_guard hold(mutex_);
+  ++servers_;
+  not_before_ms_ = 0;
 }
 
 // One host after the other, from the one that worked last. Each gets its share of the time, so

@@ -33,6 +33,9 @@ class Pool {
   using Outcome = std::function<Result<bool>(Connection&)>;
   Result<void> transaction(Deadline deadline, const Work& work, const Outcome& outcome);
 
+  // Somebody has met another server that takes changes: earlier failures say nothing any more.
+  void server_found() noexcept;
+
   // Closes what is idle, and gives no more connections. For the end of the process.
   void close() noexcept;
 
@@ -55,6 +58,7 @@ class Pool {
   std::size_t host_ = 0;            // that worked last
   std::int64_t not_before_ms_ = 0;  // no new connection before, since the last one failed
   std::string last_failure_;
+  std::uint64_t servers_ = 0;  // how many were found
 };
 
 }  // namespace kms::postgres

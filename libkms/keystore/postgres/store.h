@@ -126,6 +126,7 @@ class TrusteeStore final : public KeyStore {
   Result<void> seal_in_reach() const;
 
   Result<void> prepare(Connection& connection);
+  Result<void> know_server(Connection& connection);
   Deadline deadline() const;
   std::shared_ptr<const Vault> vault();
   void log(LogLevel level, std::string_view id, std::string_view text) const noexcept {
@@ -158,7 +159,8 @@ class TrusteeStore final : public KeyStore {
 
   std::mutex absorb_mutex_;
   std::mutex look_mutex_;           // guards what follows
-  std::vector<std::int64_t> seen_;  // counters by shard; empty: none on this connection
+  std::vector<std::int64_t> seen_;  // counters by shard; empty: none of this server
+  std::string server_;              // since when it runs, which no other one does
   std::string why_away_;
 
   std::mutex thread_mutex_;

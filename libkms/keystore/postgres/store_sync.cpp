@@ -26,12 +26,9 @@ TrusteeStore::TrusteeStore(StoreAccess access, Logger& logger,
       pool_(access_.server, static_cast<std::size_t>(access_.options.connections),
             [this](Connection& fresh) { return prepare(fresh); }),
       watch_(access_.server, 1,
-             [this](Connection& fresh) {
-               // It may be to another server, which took over without what was seen on the one that
-               // is gone: a primary shows what its standby does not have when the wait for that is
-               // cut short, and the counters of the other one go past it unnoticed.
-               seen_.clear();
-               return prepare(fresh);
+             [this](Connection& fresh) -> Result<void> {
+               KMS_TRY(prepare(fresh));
+               return know_server(fresh);
              }),
       records_(std::make_unique<RecordTable>(*this)) {}
 
@@ -59,6 +56,22 @@ Result<void> TrusteeStore::prepare(Connection& connection) {
   // Who only looks does not attach, and does not fork any more once it reads.
   if (seal::Hsm* hsm = access_.seal->hsm(); check_only_ && hsm != nullptr) hsm->start(logger_);
   return vault() != nullptr ? Result<void>() : open_vault(connection);
+}
+
+// Another server took over without what was seen on the one that is gone: a primary shows what its
+// standby does not have when the wait for that is cut short, and the counters of the other one go
+// past it unnoticed. A new connection to the same server leaves memory alone, which may be all
+// there is soon. One that does not say since when it runs counts as another each time.
+Result<void> TrusteeStore::know_server(Connection& connection) {
+  auto since = connection.run("SELECT pg_postmaster_start_time()");
+  if (!since.ok() && connection.fault() == Fault::lost) return std::move(since).error();
+  const std::string server = since.ok() ? since->text(0, 0) : std::string();
+  if (server.empty() || server != server_) {
+    pool_.server_found();  // memory will be empty: who reads must not be told of the one before
+    seen_.clear();
+  }
+  server_ = server;
+  return {};
 }
 
 Result<void> TrusteeStore::attach() {
