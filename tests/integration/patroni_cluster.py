@@ -54,9 +54,11 @@ class Member(Postgres):
             "restapi": {"listen": f"127.0.0.1:{self.rest_port}", "connect_address": f"127.0.0.1:{self.rest_port}"},
             "etcd3": {"host": f"127.0.0.1:{cluster.etcd_port}"},
             "bootstrap": {
-                # The shortest times that Patroni takes.
+                # The shortest times that Patroni takes. A leader that is killed may have written what no standby got; it is to
+                # rewind that, as it can follow no other one with it.
                 "dcs": {"ttl": 20, "loop_wait": 1, "retry_timeout": 3, "synchronous_mode": True,
-                        "postgresql": {"parameters": {"max_connections": 100, "shared_buffers": "16MB", "fsync": "on"}}},
+                        "postgresql": {"use_pg_rewind": True, "remove_data_directory_on_diverged_timelines": True,
+                                       "parameters": {"max_connections": 100, "shared_buffers": "16MB", "fsync": "on"}}},
                 "initdb": [{"encoding": "UTF8"}, "no-sync"]},
             "postgresql": {
                 "listen": f"127.0.0.1:{self.port}", "connect_address": f"127.0.0.1:{self.port}", "data_dir": str(self.data),
@@ -126,9 +128,11 @@ class Cluster:
         self.leader().sql(f"CREATE ROLE {ROLE} LOGIN PASSWORD '{self.password}'")
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         for it in self.members:
             it.close()
+            if kind is not None:  # pytest shows it for a test that failed
+                print(f"-- {it.name}\n" + "\n".join((it.path / "log").read_text(errors="replace").splitlines()[-80:]))
         self.etcd.terminate()
         self.etcd.wait(60)
         shutil.rmtree(self.path, ignore_errors=True)
