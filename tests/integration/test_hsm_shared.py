@@ -181,7 +181,8 @@ def test_a_node_dies_in_the_middle_of_creates(cluster: Cluster) -> None:
     # A roll that meets another one again and again is refused; one whose key's creation was lost finds none.
     assert set().union(*(load.statuses for load in loads)) <= {200, 201, 500, 503, "lost"}
     for node in cluster.nodes:
-        node.allow("KMS0164", "KMS0601")
+        # SoftHSM fails C_GenerateKey now and then while another process writes; the child logs in anew.
+        node.allow("KMS0164", "KMS0601", "KMS0141", "KMS0142")
     wait_for("both sides to be the same", cluster.clean, 90)
     made = {version for load in loads for version in load.made}
     assert len(made) == sum(len(load.made) for load in loads), "a version was made twice"
