@@ -11,7 +11,7 @@
 namespace kms::pkcs11 {
 namespace {
 
-Result<std::vector<Finding>> compare(const Visit& visit, const State& state) {
+Result<std::vector<Finding>> compare(Visit& visit, const State& state) {
   std::vector<Finding> findings;
   KnownObjects known{state.store_id, {}, {}};
   for (const auto& [name, record] : state.keys) {
@@ -21,7 +21,9 @@ Result<std::vector<Finding>> compare(const Visit& visit, const State& state) {
             {Finding::Kind::outside, version->version_name, {}, "in the previous keystore"});
         continue;
       }
-      findings.push_back(look_at_object(visit, *version->key));
+      auto finding = look_at_object(visit, *version->key);
+      if (!finding.ok()) return std::move(finding).error();
+      findings.push_back(std::move(*finding));
       known.of_versions.insert(version->key->id);
     }
   }

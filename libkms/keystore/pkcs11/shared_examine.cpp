@@ -13,7 +13,7 @@ using kms::KeyRecord;
 // Every version, deleted keys included, against its object.
 class Comparison {
  public:
-  Comparison(const Visit& visit, const StoreOptions& options) : visit_(visit), options_(options) {}
+  Comparison(Visit& visit, const StoreOptions& options) : visit_(visit), options_(options) {}
 
   // The token first, then the notes, then the versions: what is made meanwhile has a note before it
   // has an object, and a version before it has no note any more, so it is not taken for an orphan.
@@ -44,12 +44,12 @@ class Comparison {
         });
         if (!keys.ok()) return std::move(keys).error();
         if (keys->empty()) return {};
-        for (KeyRecord& key : *keys) look_at(key);
+        for (KeyRecord& key : *keys) KMS_TRY(look_at(key));
       }
     });
   }
 
-  void look_at(KeyRecord& key) {
+  Result<void> look_at(KeyRecord& key) {
     for (KeyRecord::Version& each : key.versions) {
       const std::string name = version_name(key.metadata.name, each.number);
       const bool current = each.number == key.metadata.versions - 1;
@@ -68,14 +68,16 @@ class Comparison {
              current ? "the current version, not in the HSM: roll the key" : "not in the HSM"});
         continue;
       }
-      Finding found = look_at_object(visit_, *shared.key);
-      if (key.deleted_ms.has_value()) found.what += "; of a deleted key";
+      auto found = look_at_object(visit_, *shared.key);
+      if (!found.ok()) return std::move(found).error();
+      if (key.deleted_ms.has_value()) found->what += "; of a deleted key";
       known_.of_versions.insert(shared.key->id);
-      findings_.push_back(std::move(found));
+      findings_.push_back(std::move(*found));
     }
+    return {};
   }
 
-  const Visit& visit_;
+  Visit& visit_;
   const StoreOptions& options_;
   KnownObjects known_;
   std::vector<Finding> findings_;
@@ -142,7 +144,7 @@ Result<void> destroy_shared_orphans(const StoreOptions& options, const Profile& 
   auto both = Both::open(options, profile, logger, true);
   if (!both.ok()) return std::move(both).error();
   Records& records = *both->base->records();
-  const Visit& visit = *both->visit;
+  Visit& visit = *both->visit;
   auto findings = Comparison(visit, both->options).run(records);
   if (!findings.ok()) return std::move(findings).error();
   return each_orphan(*findings, ids, [&](const Finding& found) {

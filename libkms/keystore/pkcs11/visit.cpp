@@ -2,6 +2,7 @@
 #include "keystore/pkcs11/visit.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/hex.h"
 #include "pkcs11/apart.h"
@@ -18,9 +19,17 @@ Result<std::unique_ptr<Visit>> Visit::open(const StoreOptions& options, const Pr
   if (auto problem = enter_token(*library, *access, login); !problem.text.empty())
     return Error(ErrorKind::unavailable, problem.text);
   std::unique_ptr<Visit> visit(
-      new Visit(*library, access->library, options.trustee.token == nullptr));
+      new Visit(*library, std::move(*access), options.trustee.token == nullptr));
   visit->login = login;
   return visit;
+}
+
+Result<bool> Visit::renew() {
+  if (!alone_ || std::exchange(renewed_, true)) return false;
+  library->C_Finalize(nullptr);
+  if (auto problem = enter_token(library, access_, login); !problem.text.empty())
+    return Error(ErrorKind::unavailable, problem.text);
+  return true;
 }
 
 Result<std::vector<TokenKey>> Visit::keys() const {
@@ -55,7 +64,7 @@ void tell_facts(const Visit& visit, TokenReport& report) {
     report.facts.emplace_back(name, std::move(value));
   };
   CK_INFO library{};
-  add("library", visit.library_file);
+  add("library", visit.library_file());
   if (visit.library->C_GetInfo(&library) == CKR_OK) {
     add("library maker", padded_text(library.manufacturerID, sizeof library.manufacturerID));
     add("library version", version_text(library.libraryVersion));
@@ -75,9 +84,14 @@ void tell_facts(const Visit& visit, TokenReport& report) {
   add("AES key generation", mechanism_text(visit, CKM_AES_KEY_GEN));
 }
 
-Finding look_at_object(const Visit& visit, const KeyRef& key) {
+Result<Finding> look_at_object(Visit& visit, const KeyRef& key) {
   CK_OBJECT_HANDLE object = 0;
-  const CK_RV rv = find_key(visit.session(), key, object);
+  CK_RV rv = find_key(visit.session(), key, object);
+  if (rv != CKR_OK) {
+    auto renewed = visit.renew();
+    if (!renewed.ok()) return std::move(renewed).error();
+    if (*renewed) rv = find_key(visit.session(), key, object);
+  }
   Finding finding{Finding::Kind::good, key.label, hex_text(key.id), "usable"};
   if (rv == CKR_OK) return finding;
   finding.kind = rv == kKeyMissing ? Finding::Kind::missing : Finding::Kind::differs;

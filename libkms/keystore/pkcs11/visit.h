@@ -26,20 +26,28 @@ class Visit {
 
   Session session() const { return {library.operator->(), login.session}; }
   Result<std::vector<TokenKey>> keys() const;  // every AES key of the token
+  // Logs in anew, once in its life and not where it shares a login: false when it did not. What
+  // another process made or uses may not show, or not as it is, in a view of the token that is
+  // older. After an error the visit is over.
+  Result<bool> renew();
+
+  const std::string& library_file() const { return access_.library; }
 
   Library library;
-  std::string library_file;
   Login login;
 
  private:
-  Visit(Library l, std::string file, bool alone)
-      : library(l), library_file(std::move(file)), alone_(alone) {}
+  Visit(Library l, TokenAccess access, bool alone)
+      : library(l), access_(std::move(access)), alone_(alone) {}
+  const TokenAccess access_;
   const bool alone_;
+  bool renewed_ = false;
 };
 
 void tell_facts(const Visit& visit, TokenReport& report);
-// Whether the object of a version is there: good, missing, differs.
-Finding look_at_object(const Visit& visit, const KeyRef& key);
+// Whether the object of a version is there: good, missing, differs; what is not good is looked at
+// in a renewed view as well. Errors: of Visit::renew().
+Result<Finding> look_at_object(Visit& visit, const KeyRef& key);
 
 // What a store knows of the objects in the token, by their ids.
 struct KnownObjects {
