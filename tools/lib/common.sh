@@ -21,7 +21,7 @@ have() { command -v "$1" >/dev/null 2>&1; }
 
 is_root() { [ "$(id -u)" = 0 ]; }
 
-# Process group of the step that runs now; the signal handlers of a tool end it by end_step.
+# Session of the step that runs now; the signal handlers of a tool end it by end_step.
 step_pid=
 
 # Runs a command in a session of its own and waits for it. bash handles a signal only between two commands of its own,
@@ -37,13 +37,37 @@ run_step() {
 
 end_step() {
   [ -n "$step_pid" ] || return 0
-  kill -TERM -- "-$step_pid" 2>/dev/null || kill -TERM "$step_pid" 2>/dev/null || return 0
-  local i
-  for ((i = 0; i < 50; i++)); do
-    kill -0 -- "-$step_pid" 2>/dev/null || break
-    sleep 0.1
-  done
-  kill -KILL -- "-$step_pid" 2>/dev/null || true
+  end_session "$step_pid" 10
   wait "$step_pid" 2>/dev/null || true
   step_pid=
+}
+
+# Processes of a session, one a line. Not those of a process group alone: timeout makes one of its own.
+session_pids() {
+  local stat line
+  local -a fields
+  for stat in /proc/[0-9]*/stat; do
+    { read -r line <"$stat"; } 2>/dev/null || continue
+    read -r -a fields <<<"${line##*) }"
+    if [ "${fields[3]}" = "$1" ] && [ "${fields[0]}" != Z ]; then
+      echo "${line%% *}"
+    fi
+  done
+}
+
+# end_session ID [SECONDS]: ends all processes of a session, with force those that are still there after SECONDS.
+end_session() {
+  local i
+  local -a pids
+  mapfile -t pids < <(session_pids "$1")
+  for ((i = 0; ${#pids[@]} > 0; i++)); do
+    if [ "$i" = 0 ]; then
+      kill -TERM "${pids[@]}" 2>/dev/null || true
+    elif [ "$i" = $((${2:-5} * 10)) ]; then
+      kill -KILL "${pids[@]}" 2>/dev/null || true
+      return 0
+    fi
+    sleep 0.1
+    mapfile -t pids < <(session_pids "$1")
+  done
 }
