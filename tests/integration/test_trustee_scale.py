@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 
+import kmsctl
 import pytest
 from audit_faults import ONE_CHILD
 from client import Client
@@ -56,3 +57,9 @@ def test_twenty_thousand_keys(registry, postgres: Postgres, area: Area) -> None:
     made = plans(scale.backup_and_restore)
     pages = [p for p in re.findall(r"Query Text: SELECT k\.name.*?(?=Query Text:|\Z)", made, re.S) if "ORDER BY k.name" in p]
     assert len(pages) >= KEYS / 500 and not any(re.search(LARGE, page) for page in pages), pages[:3]
+    # 'seal rewrap' reads by the same pages as this does.
+    made = plans(lambda: kmsctl.run("seal", "validate", "--conf", area.conf, exit_status=0))
+    for table, start in (("kms_key", r"\(name > "), ("kms_key_version", r"\(ROW\(name, version\) > ROW\(")):
+        pages = re.findall(rf"Index Scan using {table}_pkey on {table}\b[^\n]*\n\s*Index Cond: {start}", made)
+        assert len(pages) >= KEYS / 100, (table, made[-3000:])
+    assert "Merge Join" not in made

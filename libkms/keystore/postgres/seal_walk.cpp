@@ -52,15 +52,15 @@ Result<void> SealTool::transaction(const Pool::Work& work) {
 }
 
 Result<void> SealTool::each_key(const std::string& skip, const KeyRows& use) {
-  std::string after;
-  for (bool first = true;; first = false) {
+  std::string after;  // no name is empty
+  for (;;) {
     std::vector<KeyRow> part;
     KMS_TRY(read([&](Connection& connection) -> Result<void> {
       part.clear();
       auto rows = connection.run("SELECT " KMS_KEY_COLUMNS
-                                 " FROM kms_key k WHERE k.seal_id <> $1 AND (k.name > $2 OR $3 = 1)"
+                                 " FROM kms_key k WHERE k.seal_id <> $1 AND k.name > $2"
                                  " ORDER BY k.name LIMIT 100",
-                                 Params().text(skip).text(after).number(first ? 1 : 0));
+                                 Params().text(skip).text(after));
       if (!rows.ok()) return std::move(rows).error();
       for (int i = 0; i < rows->size(); ++i) part.push_back(key_row(*rows, i));
       return {};
@@ -71,43 +71,50 @@ Result<void> SealTool::each_key(const std::string& skip, const KeyRows& use) {
   }
 }
 
+// The keys are looked up for one page of versions: a join of the whole tables would begin with the
+// first key for each page. A version without its key is passed over.
 Result<void> SealTool::each_version(const std::string& skip, const VersionRows& use) {
   std::string after;
   std::int64_t number = -1;
-  for (;;) {
+  for (bool more = true; more;) {
     std::vector<Version> part;
     KMS_TRY(read([&](Connection& connection) -> Result<void> {
       part.clear();
       auto rows = connection.run(
           "SELECT " KMS_KEY_COLUMNS
-          ", v.version, v.created_ms, v.sealed, v.wrapped_key, v.seal_id FROM kms_key_version v"
-          " JOIN kms_key k ON k.name = v.name WHERE v.seal_id <> $1 AND"
-          " (v.name > $2 OR (v.name = $2 AND v.version > $3)) ORDER BY v.name, v.version LIMIT 100",
+          ", v.version, v.created_ms, v.sealed, v.wrapped_key, v.seal_id, v.name"
+          " FROM (SELECT name, version, created_ms, sealed, wrapped_key, seal_id"
+          " FROM kms_key_version WHERE seal_id <> $1 AND (name, version) > ($2, $3)"
+          " ORDER BY name, version LIMIT 100) AS v LEFT JOIN kms_key k ON k.name = v.name"
+          " ORDER BY v.name, v.version",
           Params().text(skip).text(after).number(number));
       if (!rows.ok()) return std::move(rows).error();
       for (int i = 0; i < rows->size(); ++i)
-        part.push_back({key_row(*rows, i), version_row(*rows, i, kKeyColumns)});
+        if (!rows->is_null(i, 0))
+          part.push_back({key_row(*rows, i), version_row(*rows, i, kKeyColumns)});
+      more = rows->size() > 0;
+      if (!more) return {};
+      after = rows->text(rows->size() - 1, kKeyColumns + 5);
+      number = rows->number(rows->size() - 1, kKeyColumns);
       return {};
     }));
-    if (part.empty()) return {};
-    after = part.back().key.name;
-    number = part.back().version.version;
-    KMS_TRY(use(part));
+    if (!part.empty()) KMS_TRY(use(part));
   }
+  return {};
 }
 
 Result<void> SealTool::each_record(const std::string& skip, const RecordRows& use) {
-  std::string after;
+  std::string after;  // no kind is empty
   std::int64_t number = 0;
-  for (bool first = true;; first = false) {
+  for (;;) {
     std::vector<RecordRow> part;
     KMS_TRY(read([&](Connection& connection) -> Result<void> {
       part.clear();
-      auto rows = connection.run(
-          "SELECT " KMS_RECORD_COLUMNS
-          ", kind FROM kms_record WHERE seal_id <> $1 AND"
-          " (kind > $2 OR (kind = $2 AND number > $3) OR $4 = 1) ORDER BY kind, number LIMIT 100",
-          Params().text(skip).text(after).number(number).number(first ? 1 : 0));
+      auto rows =
+          connection.run("SELECT " KMS_RECORD_COLUMNS
+                         ", kind FROM kms_record WHERE seal_id <> $1 AND (kind, number) > ($2, $3)"
+                         " ORDER BY kind, number LIMIT 100",
+                         Params().text(skip).text(after).number(number));
       if (!rows.ok()) return std::move(rows).error();
       for (int i = 0; i < rows->size(); ++i)
         part.push_back(record_row(*rows, i, rows->text(i, kRecordColumns)));
