@@ -74,8 +74,7 @@ class Postgres:
         it.data.mkdir(0o700)
         owner = self.data.stat()
         os.chown(it.data, owner.st_uid, owner.st_gid)
-        subprocess.run([SCRIPT, "as", "pg_basebackup", "-h", "127.0.0.1", "-p", str(self.port), "-U", "kms", "-D", it.data,
-                        "-R", "-X", "stream", "-c", "fast", "--no-sync"], check=True, timeout=120, capture_output=True)
+        self.copy_to(it.data)
         it.certificate.write_bytes(self.certificate.read_bytes())
         it.start()
         self.sql("ALTER SYSTEM SET synchronous_standby_names = '*'")
@@ -83,6 +82,24 @@ class Postgres:
         wait_for("the standby", lambda: self.sql("SELECT sync_state FROM pg_stat_replication") == "sync" and
                  self.sql("SHOW synchronous_standby_names") == "*", 60)
         return it
+
+    def copy_to(self, data: Path) -> None:
+        """A base backup that starts as a standby. The server may be older than our pg_basebackup, whose -R would give it options
+        that it does not know; or newer, which pg_basebackup refuses."""
+        tool = subprocess.run([SCRIPT, "as", "pg_basebackup", "--version"], capture_output=True, text=True, check=True).stdout
+        here = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "kms"]
+        if int(tool.split()[2].split(".")[0]) >= int(self.sql("SHOW server_version_num")) // 10000:
+            subprocess.run([SCRIPT, "as", "pg_basebackup", *here, "-D", data, "-X", "stream", "-c", "fast", "--no-sync"], check=True,
+                           timeout=120, capture_output=True)
+        else:
+            # What is in the folder and goes away meanwhile is no error; the label says where the WAL is to be played from.
+            steps = (f"SELECT pg_backup_start('standby', true) \\g /dev/null\n\\! cp -a {self.data}/. {data}/ 2>/dev/null\n"
+                     f"\\! rm -f {data}/postmaster.*\nSELECT labelfile FROM pg_backup_stop(false) \\g {data}/backup_label\n")
+            subprocess.run([SCRIPT, "as", "psql", *here, "-d", "postgres", "-XAtq", "-v", "ON_ERROR_STOP=1"], input=steps, text=True,
+                           check=True, timeout=120, capture_output=True)
+        (data / "standby.signal").touch()
+        with open(data / "postgresql.auto.conf", "a", encoding="ascii") as out:
+            out.write(f"primary_conninfo = 'host=127.0.0.1 port={self.port} user=kms'\n")
 
     def crash(self) -> None:
         """Every process of it at once, so that none of them gets a word out."""
