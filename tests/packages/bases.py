@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The roots that all tests start from: a minimal Debian with httpd, and one with rpm, dnf and zypper on top."""
+"""The roots that all tests start from: a minimal Debian with httpd, and one with rpm, dnf and zypper on top.
+
+usage: bases.py DIR    makes both in DIR, for KMS_PACKAGES_BASES
+"""
 from __future__ import annotations
 
 import re
 import shutil
+import sys
 from pathlib import Path
 
 from rootfs import Root, run
@@ -68,4 +72,25 @@ def in_network(where: Path, command: str) -> None:
         f'exec chroot "{where}" /bin/sh -c "$0"', command, timeout=900)
 
 
-__all__ = ["Root", "make_debian", "make_rpm"]
+def ensure(where: Path, maker) -> Path:
+    """One that is there is whole."""
+    if not where.exists():
+        fresh = where.with_name(f"{where.name}.new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        maker(fresh)
+        fresh.rename(where)
+    return where
+
+
+def ensure_debian(folder: Path) -> Path:
+    return ensure(folder / "debian", make_debian)
+
+
+def ensure_rpm(folder: Path) -> Path:
+    return ensure(folder / "rpm", lambda to: make_rpm(ensure_debian(folder), to))
+
+
+__all__ = ["Root", "ensure_debian", "ensure_rpm"]
+
+if __name__ == "__main__":
+    ensure_rpm(Path(sys.argv[1]))

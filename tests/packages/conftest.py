@@ -44,17 +44,8 @@ class Bases:
         kept = os.environ.get("KMS_PACKAGES_BASES")
         where = Path(kept) if kept else work / "bases"
         where.mkdir(exist_ok=True)
-        self.debian: Future = pool.submit(self.make, where / "debian", bases.make_debian)
-        self.rpm: Future = pool.submit(self.make, where / "rpm",
-                                       lambda to: bases.make_rpm(self.debian.result(), to))
-
-    @staticmethod
-    def make(where: Path, maker) -> Path:
-        if not where.exists():
-            fresh = where.with_name(f"{where.name}.new")
-            maker(fresh)
-            fresh.rename(where)
-        return where
+        self.debian: Future = pool.submit(bases.ensure_debian, where)
+        self.rpm: Future = pool.submit(bases.ensure_rpm, where)
 
 
 @pytest.fixture(scope="session")

@@ -42,32 +42,53 @@ end_step() {
   step_pid=
 }
 
-# Processes of a session, one a line. Not those of a process group alone: timeout makes one of its own.
+# Processes of a session and all that they started, one a line. Not those of a process group alone: timeout makes one of its own,
+# and steps have sessions of their own.
 session_pids() {
-  local stat line
+  local stat line pid more=yes
   local -a fields
+  local -A parent=() chosen=()
   for stat in /proc/[0-9]*/stat; do
     { read -r line <"$stat"; } 2>/dev/null || continue
     read -r -a fields <<<"${line##*) }"
-    if [ "${fields[3]}" = "$1" ] && [ "${fields[0]}" != Z ]; then
-      echo "${line%% *}"
-    fi
+    [ "${fields[0]}" != Z ] || continue
+    pid=${line%% *}
+    parent[$pid]=${fields[1]}
+    [ "${fields[3]}" != "$1" ] || chosen[$pid]=yes
   done
+  while [ -n "$more" ]; do
+    more=
+    for pid in "${!parent[@]}"; do
+      if [ -z "${chosen[$pid]:-}" ] && [ -n "${chosen[${parent[$pid]}]:-}" ]; then
+        chosen[$pid]=yes more=yes
+      fi
+    done
+  done
+  [ ${#chosen[@]} = 0 ] || printf '%s\n' "${!chosen[@]}"
 }
 
-# end_session ID [SECONDS]: ends all processes of a session, with force those that are still there after SECONDS.
+# end_session ID [SECONDS]: ends all processes of a session and what they started, with force those that are still there after
+# SECONDS.
 end_session() {
-  local i
-  local -a pids
-  mapfile -t pids < <(session_pids "$1")
-  for ((i = 0; ${#pids[@]} > 0; i++)); do
-    if [ "$i" = 0 ]; then
+  local pid told='' end=$((SECONDS + ${2:-5}))
+  local -a pids=() there
+  while :; do
+    # Those that were there before too: what lost its parent belongs to nobody.
+    there=()
+    for pid in $(session_pids "$1") "${pids[@]}"; do
+      if kill -0 "$pid" 2>/dev/null; then
+        there+=("$pid")
+      fi
+    done
+    pids=("${there[@]}")
+    [ ${#pids[@]} -gt 0 ] || return 0
+    if [ -z "$told" ]; then
       kill -TERM "${pids[@]}" 2>/dev/null || true
-    elif [ "$i" = $((${2:-5} * 10)) ]; then
+      told=yes
+    elif [ "$SECONDS" -ge "$end" ]; then
       kill -KILL "${pids[@]}" 2>/dev/null || true
       return 0
     fi
     sleep 0.1
-    mapfile -t pids < <(session_pids "$1")
   done
 }
