@@ -20,8 +20,21 @@ if ! grep -qsx "abs_top_srcdir = $source" "$dir/Makefile"; then
   rm -rf "$dir"
   mkdir -p "$dir"
 fi
-# Files keep their dates: what did not change is not compiled again.
-run_step make -s -C "$build_dir" distdir "distdir=$source" "top_distdir=$source"
+# Of files that did not change the ones that are there stay, with their dates. What did change is of now: it may have been edited
+# while its copy was compiled.
+run_step make -s -C "$build_dir" distdir "distdir=$dir/fresh" "top_distdir=$dir/fresh"
+if [ -d "$source" ]; then
+  now=$(date +%s)
+  while read -r -d '' file; do
+    if cmp -s "$source/$file" "$dir/fresh/$file"; then
+      touch -r "$source/$file" "$dir/fresh/$file"
+    else
+      touch -d "@$now" "$dir/fresh/$file"
+    fi
+  done < <(cd "$dir/fresh" && find . -type f -print0)
+  rm -rf "$source"
+fi
+mv "$dir/fresh" "$source"
 if [ ! -e "$dir/Makefile" ]; then
   pick_compiler
   run_step env -C "$dir" "$source/configure" --enable-sanitizers
