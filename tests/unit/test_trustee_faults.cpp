@@ -222,6 +222,29 @@ void what_only_the_dead_server_had_is_forgotten(void**) {
   assert_true(good(node->version("phantom@0"))->material.equals(first->material.view()));
 }
 
+// What is in memory may be all there is soon.
+void memory_outlives_connections_to_the_same_server(void**) {
+  Node node(server->port(), [](TrusteeOptions& options) { options.stale_reads_ms = 6000; });
+  const VersionPtr made = good(node->create("kept", aes(), nullptr));
+  // The look for changes finds the new key once more.
+  const std::string sessions =
+      "FROM pg_stat_activity WHERE application_name = 'mod_kms' AND pid <> pg_backend_pid()";
+  const auto looked_since = [&](const std::string& time) {
+    return unit::eventually([&] {
+      return server->run("SELECT COUNT(*) > 0 " + sessions +
+                         " AND state = 'idle' AND query_start > '" + time + "'::timestamptz") ==
+             "t";
+    });
+  };
+  assert_true(looked_since(server->run("SELECT clock_timestamp() + '300 ms'")));
+  good(node->current_version("kept"));
+  server->run("SELECT COUNT(pg_terminate_backend(pid)) " + sessions);
+  assert_true(looked_since(server->run("SELECT clock_timestamp() + '300 ms'")));
+  server->stop(SIGKILL);
+  assert_true(good(node->current_version("kept"))->material.equals(made->material.view()));
+  server->start();
+}
+
 void a_killed_database_comes_back(void**) {
   Node node(server->port(), [](TrusteeOptions& options) {
     options.timeout_ms = 2000;
@@ -293,6 +316,7 @@ int main() {
       cmocka_unit_test(a_serializable_database),
       cmocka_unit_test(ended_sessions_lose_nothing),
       cmocka_unit_test(what_only_the_dead_server_had_is_forgotten),
+      cmocka_unit_test(memory_outlives_connections_to_the_same_server),
       cmocka_unit_test(a_killed_database_comes_back),
       cmocka_unit_test(a_start_without_the_database),
   };
