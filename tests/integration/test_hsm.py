@@ -11,7 +11,7 @@ import time
 import pytest
 from client import Client, unbase64
 from harness import BUILD, Httpd, wait_for
-from hsm import Token, missing
+from hsm import KIND, Token, missing
 from hsm_children import CHILDREN, make_and_use
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not here: {missing()}")
@@ -178,6 +178,7 @@ def wait_until_clean(httpd: Httpd, token: Token) -> None:
         raise AssertionError(f"{error}: {last[0].stdout}{last[0].stderr}") from None
 
 
+@pytest.mark.skipif(KIND == "opencryptoki", reason="loses its token or a key when a process that uses it is killed: docs/hsm.md")
 def test_crash_while_a_key_is_made(httpd: Httpd, token: Token, client: Client) -> None:
     token.with_faults()
     token.use(httpd)
