@@ -2,6 +2,7 @@
 """Keys in PostgreSQL: two nodes, each an httpd with several children, on one database over TLS."""
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -10,8 +11,9 @@ import kmsctl
 import pytest
 from audit_faults import ONE_CHILD
 from client import Answer, Client
-from harness import OPEN_KEY_ACLS, PASSWORD, Area, Httpd, wait_for
-from postgres import USUAL, Postgres, certificate, missing
+from harness import OPEN_KEY_ACLS, PASSWORD, Area, Httpd, serving_account, wait_for
+from postgres import ROLE, USUAL, Postgres, certificate, missing
+from tls import openssl
 
 pytestmark = pytest.mark.skipif(missing(), reason="no PostgreSQL server here")
 
@@ -204,6 +206,31 @@ def test_what_configtest_says(registry, postgres: Postgres, area: Area) -> None:
     assert "synchronous_standby_names is empty" in refusal()
     postgres.configure(area, database)
     assert it.configtest()[0] == 0
+
+
+def test_a_client_certificate(registry, postgres: Postgres, area: Area) -> None:
+    """Instead of a password, where the server wants one. libpq takes a key file of root's that its group may read."""
+    database = postgres.database()
+    key, cert = area.conf / "db-client.key", area.conf / "db-client.pem"
+    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", f"/CN={ROLE}", "-days", 2,
+            "-keyout", key, "-out", cert)
+    key.chmod(0o600)
+    if (account := serving_account()) is not None:
+        os.chown(key, 0, account.pw_gid)
+        key.chmod(0o640)
+    trusted = postgres.path / "clients.pem"
+    trusted.write_bytes(cert.read_bytes())
+    rules = postgres.data / "pg_hba.conf"
+    rules.write_text(f"hostssl {database} {ROLE} 127.0.0.1/32 cert\n" + rules.read_text())
+    postgres.sql(f"ALTER SYSTEM SET ssl_ca_file = '{trusted}'")
+    postgres.sql("SELECT pg_reload_conf()")
+    wait_for("the rule", lambda: postgres.sql("SHOW ssl_ca_file") == str(trusted))
+    postgres.configure(area, database)
+    wait_for("the refusal", lambda: "client certificate" in kmsctl.run("store", "init", "--conf", area.conf).err)
+    postgres.configure(area, database, {"password-file": "", "ssl.cert": cert.name, "ssl.key": key.name})
+    postgres.initialize(area)
+    it = node(registry, area, "first").start()
+    assert Client(it.port).create("k").status == 201
 
 
 def test_nothing_of_a_key_is_readable_in_the_database(registry, postgres: Postgres, store: Area) -> None:
