@@ -5,6 +5,9 @@ from __future__ import annotations
 from client import Client
 from harness import Httpd, wait_for
 
+# For Httpd.children: three, from the begin to the end.
+CHILDREN = "StartServers 3\nServerLimit 3\nThreadsPerChild 10\nMaxRequestWorkers 30\nMinSpareThreads 1\nMaxSpareThreads 30\n"
+
 
 def clients_on_all_children(server: Httpd, wanted: int) -> dict[int, Client]:
     """One kept connection to each of at least that many children; a connection stays with its child."""

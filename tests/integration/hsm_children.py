@@ -9,8 +9,6 @@ from children import clients_on_all_children
 from client import Client
 from harness import Httpd, wait_for
 
-CHILDREN = "StartServers 3\nServerLimit 3\nThreadsPerChild 10\nMaxRequestWorkers 30\nMinSpareThreads 1\nMaxSpareThreads 30\n"
-
 
 class Maker:
     """Creates and rolls on one child and then generates and decrypts on all, each of which answers with success."""

@@ -9,10 +9,11 @@ import threading
 import time
 
 import pytest
+from children import CHILDREN
 from client import Client, unbase64
 from harness import BUILD, Httpd, wait_for
 from hsm import KIND, Token, missing
-from hsm_children import CHILDREN, make_and_use
+from hsm_children import make_and_use
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not here: {missing()}")
 REFUSED = "java.lang.UnsupportedOperationException"

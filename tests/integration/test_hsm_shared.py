@@ -11,10 +11,11 @@ import hsm
 import kmsctl
 import postgres as database
 import pytest
+from children import CHILDREN
 from client import Client
 from harness import OPEN_KEY_ACLS, Area, Httpd, wait_for
 from hsm import Token
-from hsm_children import CHILDREN, make_and_use
+from hsm_children import make_and_use
 from postgres import USUAL, Postgres
 from test_trustee import soon, trustee
 
