@@ -137,7 +137,7 @@ def test_database_is_killed_and_comes_back(registry, postgres: Postgres, area: A
     plain = client.decrypt(eek).json()
     it.expect("KMS0131", "KMS0132")
     it.allow("KMS0311", "KMS0370", "KMS0601")
-    postgres.stop(signal.SIGKILL)
+    postgres.crash()
     killed = time.monotonic()
     assert client.create("lost").status == 503
     refused = client.roll("kept")

@@ -2,7 +2,6 @@
 """Cookie secrets and delegation tokens in the database of the keys: two nodes, each an httpd with several children."""
 from __future__ import annotations
 
-import signal
 import time
 
 import pytest
@@ -183,7 +182,7 @@ def test_the_database_is_killed(cluster: Cluster) -> None:
     assert accepts(b, cookie) and use(b, token).status == 200 == use(a, token).status
     for it in (first, second):
         it.allow(*AWAY)
-    cluster.postgres.stop(signal.SIGKILL)
+    cluster.postgres.crash()
     killed = time.monotonic()
     reasons = becomes(first, 429, "tokens")
     assert {r["component"] for r in reasons} == {"keystore", "signer", "tokens"}
