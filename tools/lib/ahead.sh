@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
-# Work of later stages that goes on below the stages that run, which wait most of their time: with the lowest priority, so that
-# tests that look at the clock do not notice. Needs common.sh.
+# Work of later stages that goes on below what runs now, with the lowest priority. Needs common.sh.
 
 declare -A ahead_pids=()
 
@@ -27,13 +26,6 @@ await() {
 
 # For signal handlers.
 end_ahead() {
-  local pid
-  local -a enders=()
-  for pid in "${ahead_pids[@]}"; do
-    end_session "$pid" &
-    enders+=($!)
-  done
-  # Not for all: a step may run that is ended after these.
-  [ ${#enders[@]} = 0 ] || wait "${enders[@]}"
+  end_sessions "${ahead_pids[@]}"
   ahead_pids=()
 }

@@ -92,3 +92,14 @@ end_session() {
     sleep 0.1
   done
 }
+
+# end_sessions ID...: at once, and waits for that alone: a step may run that is ended after these.
+end_sessions() {
+  local pid
+  local -a enders=()
+  for pid in "$@"; do
+    end_session "$pid" &
+    enders+=($!)
+  done
+  [ ${#enders[@]} = 0 ] || wait "${enders[@]}"
+}

@@ -53,7 +53,7 @@ if [ "${1:-}" = --prepare ]; then
   exit
 fi
 programs
-rm -rf "$target/surefire-reports" "$target/jobs" "$target/work"
+rm -rf "$target/surefire-reports" "$target/jobs" "$target/scratch"
 jobs_begin "$target/jobs" "$(nproc)"
 # The long ones first. Those with ZooKeeper, whose sessions end after seconds, one after the other. Classes that need servers which
 # "run" does not bring have programs of their own.

@@ -59,14 +59,7 @@ jobs_end() {
 
 # For signal handlers: ends the jobs with all that they started.
 jobs_kill() {
-  local pid
-  local -a enders=()
-  for pid in "${job_pids[@]}"; do
-    end_session "$pid" &
-    enders+=($!)
-  done
-  # Not for all: a step may run that is ended after these.
-  [ ${#enders[@]} = 0 ] || wait "${enders[@]}"
+  end_sessions "${job_pids[@]}"
   job_names=()
   job_pids=()
 }
