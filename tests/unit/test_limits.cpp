@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -24,9 +25,13 @@ constexpr std::int64_t kStart = 1000 * kSecond;
 class Lines final : public Logger {
  public:
   void log(LogLevel, std::string_view id, std::string_view text) noexcept override {
+    const std::lock_guard lock(mutex_);
     lines.push_back(std::string(id) + ": " + std::string(text));
   }
   std::vector<std::string> lines;
+
+ private:
+  std::mutex mutex_;
 };
 
 // A region as the parent maps it.

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Counts test results and prints "PASSED FAILED SKIPPED", and on stderr the name of each test that failed.
+"""Counts test results and prints "PASSED FAILED SKIPPED", and on stderr the name of each test that failed; of a program of
+make check that failed, also the end of what it printed.
 
 usage: count_tests.py automake DIR     the .trs and .log files of make check below DIR
        count_tests.py junit FILE...    JUnit XML, as pytest and Surefire write it (a directory: its TEST-*.xml)
@@ -16,6 +17,7 @@ CMOCKA_OK = re.compile(r"^\[  PASSED  \] (\d+) test", re.M)
 CMOCKA_BAD = re.compile(r"^\[  FAILED  \] (\d+) test", re.M)
 CMOCKA_NAME = re.compile(r"^\[  FAILED  \] (?!\d+ test)(\S+)", re.M)
 PLAIN = re.compile(r"^(?:\w+: )?(\d+) passed, (\d+) failed", re.M)
+END_LINES = 30
 
 
 def automake(folder: Path) -> tuple[int, int, int]:
@@ -31,7 +33,8 @@ def automake(folder: Path) -> tuple[int, int, int]:
             continue
         if outcome not in ("PASS", "XFAIL"):
             names = CMOCKA_NAME.findall(text)
-            print(f"{trs.with_suffix('').relative_to(folder)}: {' '.join(names) or outcome}", file=sys.stderr)
+            name = trs.with_suffix("").relative_to(folder)
+            print(f"{name}: {' '.join(names) or outcome}", *text.splitlines()[-END_LINES:], sep=f"\n{name}: ", file=sys.stderr)
             bad = max(bad, 1)  # one that crashed has no closing line
         elif good + bad == 0:
             good = 1  # a program that is one test
