@@ -69,6 +69,18 @@ CK_RV check_value(const Session& s, CK_OBJECT_HANDLE object, Bytes& out) {
   return rv;
 }
 
+CK_RV compare(const Session& s, CK_OBJECT_HANDLE object, const KeyRef& key) {
+  std::string label;
+  std::int32_t bits = 0;
+  Bytes check;
+  CK_RV rv = CKR_OK;
+  if (rv = read_text(s, object, CKA_LABEL, label); rv != CKR_OK) return rv;
+  if (rv = read_bits(s, object, bits); rv != CKR_OK) return rv;
+  if (label != key.label || (bits != 0 && bits != key.bits)) return kKeyDiffers;
+  if (rv = check_value(s, object, check); rv != CKR_OK) return rv;
+  return check == key.check ? CKR_OK : kKeyDiffers;
+}
+
 }  // namespace
 
 CK_RV generate_key(const Session& s, KeyRef& key, bool permanent) {
@@ -117,20 +129,13 @@ CK_RV has_key(const Session& s, const std::string& id, bool& out) {
   return rv;
 }
 
+// SoftHSM lists an object twice that was made while another thread of the process looked.
 CK_RV find_key(const Session& s, const KeyRef& key, CK_OBJECT_HANDLE& out) {
   std::vector<CK_OBJECT_HANDLE> found;
-  CK_RV rv = find_by_id(s, key.id, found);
-  if (rv != CKR_OK) return rv;
+  if (const CK_RV rv = find_by_id(s, key.id, found); rv != CKR_OK) return rv;
   if (found.empty()) return kKeyMissing;
-  if (found.size() > 1) return kKeyDiffers;
-  std::string label;
-  std::int32_t bits = 0;
-  Bytes check;
-  if (rv = read_text(s, found[0], CKA_LABEL, label); rv != CKR_OK) return rv;
-  if (rv = read_bits(s, found[0], bits); rv != CKR_OK) return rv;
-  if (label != key.label || (bits != 0 && bits != key.bits)) return kKeyDiffers;
-  if (rv = check_value(s, found[0], check); rv != CKR_OK) return rv;
-  if (check != key.check) return kKeyDiffers;
+  for (const CK_OBJECT_HANDLE object : found)
+    if (const CK_RV rv = compare(s, object, key); rv != CKR_OK) return rv;
   out = found[0];
   return CKR_OK;
 }

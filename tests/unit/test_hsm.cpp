@@ -89,8 +89,9 @@ void eeks_go_round(void**) {
   assert_kind(store->decrypt_eek(fresh, Bytes(15), Bytes(16)), ErrorKind::io, "Wrong IV length");
 }
 
-// A key whose value is known, put into the token by hand, under the id of a version.
-void plant_key(const Hsm& hsm, const Bytes& value, const std::string& name) {
+// Objects whose values are known, put into the token by hand, under the id of one version, which is
+// the first of them.
+void plant_key(const Hsm& hsm, const std::vector<Bytes>& values, const std::string& name) {
   Library library = need(Library::load(hsm.library));
   assert_int_equal(library.initialize(), CKR_OK);
   Login login;
@@ -100,25 +101,28 @@ void plant_key(const Hsm& hsm, const Bytes& value, const std::string& name) {
   auto key = std::make_shared<KeyRef>();
   key->id = need(new_key_id(state));
   key->label = name + "@0";
-  key->bits = static_cast<std::int32_t>(value.size()) * 8;
+  key->bits = static_cast<std::int32_t>(values[0].size()) * 8;
   CK_OBJECT_CLASS kind = CKO_SECRET_KEY;
   CK_KEY_TYPE type = CKK_AES;
   CK_BBOOL yes = CK_TRUE;
-  CK_ATTRIBUTE wanted[] = {{CKA_CLASS, &kind, sizeof kind},
-                           {CKA_KEY_TYPE, &type, sizeof type},
-                           {CKA_TOKEN, &yes, sizeof yes},
-                           {CKA_ENCRYPT, &yes, sizeof yes},
-                           {CKA_ID, key->id.data(), key->id.size()},
-                           {CKA_LABEL, key->label.data(), key->label.size()},
-                           {CKA_VALUE, const_cast<std::uint8_t*>(value.data()), value.size()}};
-  CK_OBJECT_HANDLE object = 0;
-  assert_int_equal(library->C_CreateObject(login.session, wanted, std::size(wanted), &object),
-                   CKR_OK);
-  Bytes zeros(kBlock), block(kBlock);
-  assert_int_equal(encrypt_blocks({library.operator->(), login.session}, object, zeros.data(),
-                                  kBlock, block.data()),
-                   CKR_OK);
-  key->check.assign(block.begin(), block.begin() + kCheckSize);
+  for (const Bytes& value : values) {
+    CK_ATTRIBUTE wanted[] = {{CKA_CLASS, &kind, sizeof kind},
+                             {CKA_KEY_TYPE, &type, sizeof type},
+                             {CKA_TOKEN, &yes, sizeof yes},
+                             {CKA_ENCRYPT, &yes, sizeof yes},
+                             {CKA_ID, key->id.data(), key->id.size()},
+                             {CKA_LABEL, key->label.data(), key->label.size()},
+                             {CKA_VALUE, const_cast<std::uint8_t*>(value.data()), value.size()}};
+    CK_OBJECT_HANDLE object = 0;
+    assert_int_equal(library->C_CreateObject(login.session, wanted, std::size(wanted), &object),
+                     CKR_OK);
+    if (!key->check.empty()) continue;
+    Bytes zeros(kBlock), block(kBlock);
+    assert_int_equal(encrypt_blocks({library.operator->(), login.session}, object, zeros.data(),
+                                    kBlock, block.data()),
+                     CKR_OK);
+    key->check.assign(block.begin(), block.begin() + kCheckSize);
+  }
   library->C_Finalize(nullptr);
 
   auto version = std::make_shared<TokenVersion>();
@@ -141,7 +145,7 @@ void same_bytes_as_software(void**) {
     Log log;
     Bytes value(size);
     assert_int_equal(RAND_bytes(value.data(), static_cast<int>(size)), 1);
-    plant_key(hsm, value, "known");
+    plant_key(hsm, {value}, "known");
     auto store = hsm.open(log);
     // Made in the token, opened by software, in batches of one and of many.
     for (const std::int32_t count : {1, 100}) {
@@ -175,6 +179,29 @@ void same_bytes_as_software(void**) {
         assert_true(need(store->decrypt_eek(kek, iv, eek)).equals(dek.view()));
       }
     }
+  }
+}
+
+// The same key listed twice is that key; beside another one under its id it is not used.
+void two_objects_of_one_id(void**) {
+  unit::require_token();
+  const Bytes value(16, 0x11), other(16, 0x22);
+  {
+    Hsm hsm;
+    Log log;
+    plant_key(hsm, {value, value}, "known");
+    auto store = hsm.open(log);
+    const Eek eek = need(store->generate_eeks("known", 1))[0];
+    Secret dek(16);
+    need(eek_crypt(value, eek.iv, eek.material, {dek.data(), dek.size()}));
+    assert_true(need(store->decrypt_eek(eek.wrapped_by, eek.iv, eek.material)).equals(dek.view()));
+    assert_int_equal(log.count("KMS0166"), 0);
+  }
+  for (const auto& values : {std::vector{value, other}, std::vector{value, value, other}}) {
+    Hsm hsm;
+    Log log;
+    plant_key(hsm, values, "known");
+    assert_kind(hsm.open(log)->generate_eeks("known", 1), ErrorKind::corrupt, "another key");
   }
 }
 
@@ -388,6 +415,7 @@ int main() {
       cmocka_unit_test(life_of_a_key),
       cmocka_unit_test(eeks_go_round),
       cmocka_unit_test(same_bytes_as_software),
+      cmocka_unit_test(two_objects_of_one_id),
       cmocka_unit_test(refusals),
       cmocka_unit_test(what_a_crash_leaves),
       cmocka_unit_test(keys_of_others),
