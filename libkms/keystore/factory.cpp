@@ -24,7 +24,7 @@ Result<std::unique_ptr<KeyStore>> open_previous(const KeyStoreOptions& of, Logge
     return Error(ErrorKind::configuration, "'" + options.uri +
                                                "' is neither jceks://file@/PATH nor " +
                                                "trustee://USER@HOST:PORT/DATABASE");
-  if (!is_file && !(of.trustee.seal_hsm_key + of.trustee.previous_hsm_key).empty())
+  if (!is_file && of.trustee.is_sealed_by_hsm())
     return Error(ErrorKind::configuration,
                  "the sealing key of " + options.uri +
                      " is in an HSM, for which this process has no second login: make that store "

@@ -110,7 +110,7 @@ struct Both {
 
   static Result<Both> open(StoreOptions options, const Profile& profile, Logger& logger,
                            bool to_write) {
-    if (is_sealed_by_hsm(options)) {
+    if (options.trustee.is_sealed_by_hsm()) {
       auto access = TokenAccess::read(options.hsm, profile);
       if (!access.ok()) return std::move(access).error();
       (void)share_token(options, *access, profile, logger);

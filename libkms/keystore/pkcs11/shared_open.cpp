@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <algorithm>
-
 #include "keystore/pkcs11/shared_store.h"
 #include "keystore/postgres/trustee_store.h"
 #include "pkcs11/apart.h"
@@ -30,15 +28,10 @@ Result<void> check(const StoreOptions& options) {
 
 }  // namespace
 
-bool is_sealed_by_hsm(const StoreOptions& options) {
-  return !options.trustee.seal_hsm_key.empty() || !options.trustee.previous_hsm_key.empty();
-}
-
 std::shared_ptr<Token> share_token(StoreOptions& options, TokenAccess& access,
                                    const Profile& profile, Logger& logger) {
-  if (is_sealed_by_hsm(options))
-    // A call must not outlast the transaction that waits for it.
-    access.options.timeout_ms = std::min(access.options.timeout_ms, options.trustee.timeout_ms);
+  if (options.trustee.is_sealed_by_hsm())
+    access.options.timeout_ms = options.trustee.seal_timeout_ms(access.options.timeout_ms);
   options.trustee.seal_hsm_profile = std::string(profile.name);
   options.trustee.token = std::make_shared<Token>(
       access.options, access.address, access.pin.clone(), logger, std::make_shared<PinGuard>());

@@ -120,9 +120,6 @@ Result<std::string> shared_store_id(Records& records, bool make);
 // does, or somebody else has done this.
 Result<bool> claim_note(Records& records, const Record& note);
 
-// Whether the store below is sealed by a key in an HSM: in this one, as hadoop.kms.hsm.* are of
-// both.
-bool is_sealed_by_hsm(const StoreOptions& options);
 // The one token of this process, which has one login: two would finalize the library under each
 // other. options and access become those of both uses.
 std::shared_ptr<Token> share_token(StoreOptions& options, TokenAccess& access,

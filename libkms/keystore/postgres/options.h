@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -35,6 +36,13 @@ struct TrusteeOptions {
   std::int64_t connections = 4;         // of one process, beside the one that looks for changes
   std::int64_t retention_days = 0;      // before a deleted key may be purged
   bool require_standby = true;          // refuse changes without a synchronous standby
+
+  // Whether the sealing key, or one of before, is in a token.
+  bool is_sealed_by_hsm() const { return !seal_hsm_key.empty() || !previous_hsm_key.empty(); }
+  // Of its calls, of which none must outlast the transaction that waits for it.
+  std::int64_t seal_timeout_ms(std::int64_t usual_ms) const {
+    return std::min(usual_ms, timeout_ms);
+  }
 };
 
 namespace postgres {

@@ -49,12 +49,9 @@ Result<std::shared_ptr<seal::Keyring>> open_keyring(const TrusteeOptions& option
   if (!previous.ok()) return std::move(previous).error();
   std::move(previous->begin(), previous->end(), std::back_inserter(*sources));
   std::unique_ptr<seal::Hsm> hsm;
-  if (std::any_of(sources->begin(), sources->end(), [](const seal::KeySource& each) {
-        return each.kind == seal::KeySource::Kind::hsm;
-      })) {
+  if (options.is_sealed_by_hsm()) {
     pkcs11::HsmOptions token = options.hsm;
-    // A call must not outlast the transaction that waits for it.
-    token.timeout_ms = std::min(token.timeout_ms, options.timeout_ms);
+    token.timeout_ms = options.seal_timeout_ms(token.timeout_ms);
     auto opened = seal::Hsm::open(token, options.seal_hsm_profile, options.token);
     if (!opened.ok()) return std::move(opened).error();
     hsm = std::move(*opened);
