@@ -22,7 +22,7 @@ QUICKSTART = TOP / "tools" / "quickstart"
 class Run:
     """One quickstart. Its own temporary directory shows what it leaves behind."""
 
-    def __init__(self, tmp: Path, *arguments: str, path: str = "", **options) -> None:
+    def __init__(self, tmp: Path, *arguments: str, path: str = "", become=None, **options) -> None:
         self.tmp = tmp / "tmp"
         self.tmp.mkdir(exist_ok=True)
         environment = {**os.environ, "TMPDIR": str(self.tmp), "KMS_MODULE": str(mod_kms()), "KMS_BUILD_DIR": str(BUILD)}
@@ -30,9 +30,16 @@ class Run:
             environment["PATH"] = path + ":" + environment["PATH"]
         self.out = tmp / "out"
         self.err = tmp / "err"
+
+        def prepare() -> None:
+            # Tests that a shell runs in the background ignore it, and so would all that they start.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            if become:
+                become()
+
         with open(self.out, "wb") as out, open(self.err, "wb") as err:
             self.process = subprocess.Popen([str(QUICKSTART), "--no-install", *arguments], stdout=out, stderr=err,
-                                            stdin=subprocess.DEVNULL, env=environment, **options)
+                                            stdin=subprocess.DEVNULL, env=environment, preexec_fn=prepare, **options)
 
     def ready(self, seconds: float = 60) -> str:
         def url():
@@ -319,7 +326,7 @@ def test_as_somebody_else(quickstart, place: Path, registry) -> None:
         pytest.skip("the build tree is closed to others")
     (home / "tmp").mkdir()
     os.chown(home / "tmp", 65534, 65534)
-    run = quickstart(home, "--conf", str(conf), preexec_fn=become_nobody)
+    run = quickstart(home, "--conf", str(conf), become=become_nobody)
     assert Client(port_of(run.ready())).create("k").status == 201
     assert run.end() == 0
     run.check_nothing_left()

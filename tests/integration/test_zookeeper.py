@@ -33,10 +33,20 @@ def start_server(folder: Path, port: int, *arguments: str) -> subprocess.Popen:
 
 
 def wait_until_served(nodes: list[Httpd]) -> None:
-    """By every child: each call of these may reach another one."""
+    """By every child, each of which has connections of its own. The access log tells who answered, as a 503 ends a client's
+    connection and the next one may reach another child."""
     for node in nodes:
-        wait_for("the node to serve", lambda c=Client(node.port, fresh=True): all(
-            c.names().status == 200 and get(c, "u").status == 200 for _ in range(20)), 60)
+        client, begun = Client(node.port, fresh=True), len(node.access_lines())
+
+        def all_serve(n=node, c=client, b=begun) -> bool:
+            for _ in range(5):
+                c.names()
+                get(c, "u")
+            lines = [line.split(maxsplit=3) for line in n.access_lines()[b:]]
+            return all({int(pid) for pid, status, _, url in lines if status == "200" and what in url} >= set(n.child_pids())
+                       for what in ("keys/names", "GETDELEGATIONTOKEN"))
+
+        wait_for("every child to serve", all_serve, 60)
 
 
 class Ensemble:
