@@ -33,6 +33,8 @@ def main() -> None:
             scale = Scale(postgres, area, options.keys)
             try:
                 scale.measure(httpd, options.calls)
+                httpd.stop()
+                scale.rewrap()
                 scale.backup_and_restore()
             finally:
                 httpd.stop()

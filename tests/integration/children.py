@@ -2,6 +2,8 @@
 """Connections to each child of a server: what one child answered is then asked of another."""
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from client import Client
 from harness import Httpd, wait_for
 
@@ -30,3 +32,17 @@ def clients_on_all_children(server: Httpd, wanted: int) -> dict[int, Client]:
         client.close()
     assert len(found) >= wanted, f"only {len(found)} children took connections"
     return found
+
+
+def every_child(server: Httpd, what: str, call: Callable[[], object], seconds: float = 60) -> None:
+    """Calls until each child has answered with 200, by the access log. call takes a connection of its own each time, and what is
+    in its URL and in nobody else's meanwhile."""
+    begun = len(server.access_lines())
+
+    def all_answered() -> bool:
+        for _ in range(5):
+            call()
+        lines = [line.split(maxsplit=3) for line in server.access_lines()[begun:]]
+        return {int(pid) for pid, status, _, url in lines if status == "200" and what in url} >= set(server.child_pids())
+
+    wait_for(f"every child to answer {what}", all_answered, seconds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import time
 
 from client import Answer
 from harness import Httpd, wait_for
@@ -23,15 +24,23 @@ def health(server: Httpd, query: str = "", method: str = "GET") -> Answer:
 
 
 def becomes(server: Httpd, status: int, component: str | None = None, seconds: float = 30) -> list[dict]:
-    """Waits until several looks in a row, which meet several children, agree; gives the reasons."""
+    """Waits until all children say so; gives the reasons. For a child that takes no connections, as it ends or hangs, only for
+    a moment."""
+    begun, agreed = len(server.access_lines()), 0.0
+
     def agree():
+        nonlocal agreed
         answers = [health(server) for _ in range(12)]
-        if any(a.status != status for a in answers):
+        said = {r["component"] for r in answers[0].json()["reasons"]}
+        if any(a.status != status for a in answers) or (component is not None and component not in said):
+            agreed = 0.0
             return None
-        reasons = answers[0].json()["reasons"]
-        if component is not None and component not in {r["component"] for r in reasons}:
-            return None
-        return answers
+        agreed = agreed or time.monotonic()
+        lines = [line.split(maxsplit=3) for line in server.access_lines()[begun:]]
+        last = {int(pid): answered for pid, answered, _, url in lines if url.startswith("/kms/health")}
+        waited_for = [pid for pid in server.child_pids() if last.get(pid) != str(status)]
+        return None if lines and waited_for and time.monotonic() < agreed + 3 else answers
+
     answers = wait_for(f"health {status} {component}", agree, seconds)
     for answer in answers:
         body = answer.json()

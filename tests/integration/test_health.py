@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from children import every_child
 from client import Client
 from harness import Httpd, wait_for
 from health_checks import becomes, health
@@ -63,7 +64,10 @@ def test_keystore_gone_and_back(httpd: Httpd) -> None:
 def test_keystore_damaged(httpd: Httpd) -> None:
     httpd.allowed |= {"KMS0107", "KMS0109"}
     httpd.start()
-    assert Client(httpd.port).create("k", length=128).status == 201
+    client = Client(httpd.port, fresh=True)
+    assert client.create("k", length=128).status == 201
+    # A child that has not read it yet would know of a change that it cannot read.
+    every_child(httpd, "key/k/_metadata", lambda: client.metadata("k"))
     good = httpd.area.keystore.read_bytes()
     httpd.area.keystore.write_bytes(good[:100])
     (reason,) = becomes(httpd, 429, "keystore")

@@ -8,6 +8,7 @@ import signal
 
 import pytest
 from audit_faults import ONE_CHILD, SmallDisk
+from children import every_child
 from client import Client
 from harness import BUILD, DATA, PASSWORD, Httpd, is_root, wait_for
 from health_checks import becomes
@@ -32,6 +33,8 @@ def test_keystore_changed_by_another_server_and_unreadable(httpd: Httpd) -> None
     httpd.start()
     client = Client(httpd.port)
     assert client.create("k", length=128).status == 201
+    # A child that has not read it yet would know of a change that it cannot read.
+    every_child(httpd, "key/k/_metadata", lambda c=Client(httpd.port, fresh=True): c.metadata("k"))
     os.chown(httpd.area.keystore, 0, 0)
     (reason,) = becomes(httpd, 429, "keystore")
     assert "last good state is served" in reason["text"] and client.metadata("k").status == 200

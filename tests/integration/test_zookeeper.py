@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
+from children import every_child
 from client import Client
 from harness import TOP, Area, Httpd, die_with_parent, free_port, wait_for
 from token_load import Holders
@@ -33,20 +34,11 @@ def start_server(folder: Path, port: int, *arguments: str) -> subprocess.Popen:
 
 
 def wait_until_served(nodes: list[Httpd]) -> None:
-    """By every child, each of which has connections of its own. The access log tells who answered, as a 503 ends a client's
-    connection and the next one may reach another child."""
+    """By every child, each of which has connections of its own."""
     for node in nodes:
-        client, begun = Client(node.port, fresh=True), len(node.access_lines())
-
-        def all_serve(n=node, c=client, b=begun) -> bool:
-            for _ in range(5):
-                c.names()
-                get(c, "u")
-            lines = [line.split(maxsplit=3) for line in n.access_lines()[b:]]
-            return all({int(pid) for pid, status, _, url in lines if status == "200" and what in url} >= set(n.child_pids())
-                       for what in ("keys/names", "GETDELEGATIONTOKEN"))
-
-        wait_for("every child to serve", all_serve, 60)
+        client = Client(node.port, fresh=True)
+        every_child(node, "keys/names", client.names)
+        every_child(node, "GETDELEGATIONTOKEN", lambda c=client: get(c, "u"))
 
 
 class Ensemble:
