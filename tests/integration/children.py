@@ -34,6 +34,12 @@ def clients_on_all_children(server: Httpd, wanted: int) -> dict[int, Client]:
     return found
 
 
+def last_answers(server: Httpd, begun: int, what: str) -> dict[int, str]:
+    """The last status of each child in the access log, from this line on, for URLs with what in them."""
+    lines = [line.split(maxsplit=3) for line in server.access_lines()[begun:]]
+    return {int(pid): status for pid, status, _, url in lines if what in url}
+
+
 def every_child(server: Httpd, what: str, call: Callable[[], object], seconds: float = 60) -> None:
     """Calls until each child has answered with 200, by the access log. call takes a connection of its own each time, and what is
     in its URL and in nobody else's meanwhile."""
@@ -42,7 +48,7 @@ def every_child(server: Httpd, what: str, call: Callable[[], object], seconds: f
     def all_answered() -> bool:
         for _ in range(5):
             call()
-        lines = [line.split(maxsplit=3) for line in server.access_lines()[begun:]]
-        return {int(pid) for pid, status, _, url in lines if status == "200" and what in url} >= set(server.child_pids())
+        last = last_answers(server, begun, what)
+        return all(last.get(pid) == "200" for pid in server.child_pids())
 
     wait_for(f"every child to answer {what}", all_answered, seconds)

@@ -7,6 +7,7 @@ import json
 import re
 import time
 
+from children import last_answers
 from client import Answer
 from harness import Httpd, wait_for
 
@@ -36,10 +37,9 @@ def becomes(server: Httpd, status: int, component: str | None = None, seconds: f
             agreed = 0.0
             return None
         agreed = agreed or time.monotonic()
-        lines = [line.split(maxsplit=3) for line in server.access_lines()[begun:]]
-        last = {int(pid): answered for pid, answered, _, url in lines if url.startswith("/kms/health")}
+        last = last_answers(server, begun, "/kms/health")
         waited_for = [pid for pid in server.child_pids() if last.get(pid) != str(status)]
-        return None if lines and waited_for and time.monotonic() < agreed + 3 else answers
+        return None if last and waited_for and time.monotonic() < agreed + 3 else answers
 
     answers = wait_for(f"health {status} {component}", agree, seconds)
     for answer in answers:

@@ -1,39 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "audit/audit.h"
 #include "audit/writers.h"
+#include "log_lines.h"
 #include "unit.h"
 
 namespace unit {
-
-class LogLines final : public kms::Logger {
- public:
-  void log(kms::LogLevel, std::string_view id, std::string_view text) noexcept override {
-    const std::lock_guard lock(mutex_);
-    lines_.push_back(std::string(id) + ": " + std::string(text));
-  }
-  // What was said since the last call.
-  std::vector<std::string> take() {
-    const std::lock_guard lock(mutex_);
-    return std::move(lines_);
-  }
-  void assert_said(std::string_view id) {
-    const auto lines = take();
-    if (lines.size() == 1 && lines[0].starts_with(id)) return;
-    for (const auto& line : lines) print_error("%s\n", line.c_str());
-    _fail(std::string(id).c_str(), static_cast<int>(lines.size()));
-  }
-
- private:
-  std::mutex mutex_;
-  std::vector<std::string> lines_;
-};
 
 inline kms::AuditWriterParts writer_parts(kms::Logger* logger = nullptr) {
   kms::AuditWriterParts parts;

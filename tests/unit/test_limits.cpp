@@ -6,33 +6,22 @@
 #include <unistd.h>
 
 #include <atomic>
-#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "limits/limits.h"
+#include "log_lines.h"
 #include "unit.h"
 
 using namespace kms;
 using unit::assert_text;
+using unit::LogLines;
 
 namespace {
 
 constexpr std::int64_t kSecond = 1'000'000'000;
 constexpr std::int64_t kStart = 1000 * kSecond;
-
-class Lines final : public Logger {
- public:
-  void log(LogLevel, std::string_view id, std::string_view text) noexcept override {
-    const std::lock_guard lock(mutex_);
-    lines.push_back(std::string(id) + ": " + std::string(text));
-  }
-  std::vector<std::string> lines;
-
- private:
-  std::mutex mutex_;
-};
 
 // A region as the parent maps it.
 class Memory {
@@ -111,7 +100,7 @@ void rules(void**) {
 
 void a_bucket_empties_and_fills(void**) {
   const Memory memory;
-  Lines log;
+  LogLines log;
   Limits it(limits("user decrypt 2/second burst=5"), {}, memory.region, log);
   for (int i = 0; i < 5; ++i) assert_int_equal(wait_of(it, "alice", kStart), 0);
   assert_int_equal(wait_of(it, "alice", kStart), 1);
@@ -132,7 +121,7 @@ void a_bucket_empties_and_fills(void**) {
 
 void the_wait_is_honest(void**) {
   const Memory memory;
-  Lines log;
+  LogLines log;
   Limits it(limits("user all 1/minute burst=2"), {}, memory.region, log);
   assert_int_equal(wait_of(it, "alice", kStart), 0);
   assert_int_equal(wait_of(it, "alice", kStart), 0);
@@ -151,7 +140,7 @@ void the_wait_is_honest(void**) {
 
 void a_refusal_takes_nothing(void**) {
   const Memory memory;
-  Lines log;
+  LogLines log;
   Limits it(limits("user decrypt 3/hour; user all 100/hour; key decrypt 1/hour"), {}, memory.region,
             log);
   const auto call = [&](std::string_view key) {
@@ -167,16 +156,16 @@ void a_refusal_takes_nothing(void**) {
   assert_int_equal(it.totals().refused_key, 50);
   assert_int_equal(it.totals().refused_user, 1);
   // One line for each of the two, however often.
-  assert_int_equal(log.lines.size(), 2);
-  assert_text(log.lines[0],
+  assert_int_equal(log.all().size(), 2);
+  assert_text(log.all()[0],
               "KMS0632: The limit 'key decrypt 1/hour' refuses requests of the key 'k'");
-  assert_text(log.lines[1],
+  assert_text(log.all()[1],
               "KMS0632: The limit 'user decrypt 3/hour' refuses requests of the user 'alice'");
 }
 
 void counts_outlive_a_restart(void**) {
   const Memory memory;
-  Lines log;
+  LogLines log;
   Limits before(limits("user decrypt 2/hour"), {}, memory.region, log);
   assert_int_equal(wait_of(before, "alice", kStart), 0);
   assert_int_equal(wait_of(before, "alice", kStart), 0);
@@ -187,7 +176,7 @@ void counts_outlive_a_restart(void**) {
 
 void more_names_than_places(void**) {
   const Memory memory;
-  Lines log;
+  LogLines log;
   Limits it(limits("user all 1/hour"), {}, memory.region, log);
   // Never too little: every name may do one thing an hour, whoever else comes.
   int refused = 0;
@@ -199,9 +188,9 @@ void more_names_than_places(void**) {
     assert_true(wait_of(it, "user" + std::to_string(i), kStart + kSecond) > 0);
   assert_true(it.totals().shared > 0);
   int said = 0;
-  for (const std::string& line : log.lines) said += line.starts_with("KMS0633");
+  for (const std::string& line : log.all()) said += line.starts_with("KMS0633");
   assert_int_equal(said, 1);
-  assert_true(log.lines.size() <= 1 + 31);  // refusals have a budget of lines together
+  assert_true(log.all().size() <= 1 + 31);  // refusals have a budget of lines together
   // When their buckets are full again, the places are free for others.
   int fresh = 0;
   for (int i = 0; i < 1000; ++i)
@@ -211,28 +200,28 @@ void more_names_than_places(void**) {
 
 void an_alarm_and_its_silence(void**) {
   const Memory memory;
-  Lines log;
+  LogLines log;
   Limits it({}, alarms("user 10/second; key 15/minute"), memory.region, log);
   assert_true(it.has_alarms());
   for (int i = 0; i < 10; ++i) it.decrypted("alice", "k", kStart + i);
-  assert_int_equal(log.lines.size(), 0);  // as many as allowed
+  assert_int_equal(log.all().size(), 0);  // as many as allowed
   it.decrypted("alice", "k", kStart + 10);
-  assert_int_equal(log.lines.size(), 1);
+  assert_int_equal(log.all().size(), 1);
   assert_text(
-      log.lines[0],
+      log.all()[0],
       "KMS0630: Decrypt alarm 'user 10/second': 11 decrypts by the user 'alice' within 1 s; "
       "the last one by 'alice' with the key 'k'");
   for (int i = 0; i < 100; ++i) it.decrypted("alice", "k", kStart + 20 + i);
-  assert_int_equal(log.lines.size(), 2);  // the key's; the user's is said
+  assert_int_equal(log.all().size(), 2);  // the key's; the user's is said
   assert_true(
-      log.lines[1].starts_with("KMS0630: Decrypt alarm 'key 15/minute': 16 decrypts with "
+      log.all()[1].starts_with("KMS0630: Decrypt alarm 'key 15/minute': 16 decrypts with "
                                "the key 'k' within 60 s"));
   assert_int_equal(it.totals().alarms_user, 1);
   assert_int_equal(it.totals().alarms_key, 1);
   // At a rate below it there is none.
   for (int i = 0; i < 50; ++i)
     it.decrypted("bob", "other" + std::to_string(i), kStart + i * kSecond / 9);
-  assert_int_equal(log.lines.size(), 2);
+  assert_int_equal(log.all().size(), 2);
   // It is said again when it goes on after a minute.
   for (int i = 0; i < 30; ++i) it.decrypted("alice", "l", kStart + 61 * kSecond + i);
   assert_int_equal(it.totals().alarms_user, 2);
@@ -255,7 +244,7 @@ void threads_and_processes_share_a_bucket(void**) {
   const Memory memory;
   constexpr int kProcesses = 3, kThreads = 4, kTries = 2000;
   const auto work = [&](std::atomic<int>& passed) {
-    Lines log;
+    LogLines log;
     Limits it(limits("user decrypt 3000/hour; key decrypt 1000000/hour"), {}, memory.region, log);
     for (int i = 0; i < kTries; ++i) {
       Limits::Charges charges;
@@ -292,7 +281,7 @@ void threads_and_processes_share_a_bucket(void**) {
 // but for one operation of a thread whose entry was taken meanwhile.
 void threads_contend_for_places(void**) {
   const Memory memory;
-  Lines log;
+  LogLines log;
   Limits it(limits("user all 1000/second burst=1"), alarms("user 1000000/hour"), memory.region,
             log);
   std::atomic<std::int64_t> now{kStart};
